@@ -1,0 +1,324 @@
+//! A byte stream cut into messages.
+//!
+//! TCP keeps the order of bytes and nothing else: one read may bring half a message or three and a half
+//! (A18). A reader therefore stores what arrives with `push`, takes whole messages out with `next` until
+//! there are none, and never asks how many reads it took. Every frame is bounded, so that a peer cannot make
+//! us remember more than the limit.
+//!
+//! This module does not read sockets and does not know what a message means.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::time::Duration;
+
+/// How many bytes a client may say in one message, without its line end (A14).
+pub const MAX_MESSAGE: usize = 4096;
+
+/// How many bytes a reader of relayed messages takes: what somebody said, and what wraps it (A14).
+pub const MAX_RELAYED: usize = 2 * MAX_MESSAGE;
+
+/// How long bytes without a newline must have stood to be taken as a whole message (A19).
+///
+/// Longer than any delay between two segments of one write on a local network, and short enough to go
+/// unnoticed by a person.
+pub const PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether a pause in the stream ends a message, as a newline does.
+///
+/// Many programs written for networking courses send no newline at all and take one `recv` for one message
+/// (A19).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pauses {
+    /// A pause ends a message until the first newline has come; from then on only newlines do.
+    UntilFirstNewline,
+    /// A pause always ends a message: for a reader whose peer mixes both ways.
+    Always,
+}
+
+/// A line was longer than the limit. It is dropped as a whole; the next one is read right (A14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+/// Lines of text: each ends at LF, and one CR in front of it is dropped (A18).
+///
+/// ```
+/// use chat_common::frame::{Lines, Pauses};
+/// use core::time::Duration;
+///
+/// let now = Duration::ZERO;
+/// let mut lines = Lines::new(4096, Pauses::UntilFirstNewline);
+/// lines.push(b"JOIN Alice\r\nLI", now);
+/// assert_eq!(lines.next(now), Some(Ok(&b"JOIN Alice"[..])));
+/// assert_eq!(lines.next(now), None);
+/// lines.push(b"ST\n", now);
+/// assert_eq!(lines.next(now), Some(Ok(&b"LIST"[..])));
+/// ```
+#[derive(Debug)]
+pub struct Lines {
+    /// Bytes of which some are already taken.
+    buffer: Vec<u8>,
+    /// Where the line that is being read begins in the buffer.
+    start: usize,
+    /// No LF stands between `start` and here: they are not searched twice.
+    searched: usize,
+    /// The most bytes a line may have, without its end.
+    limit: usize,
+    pauses: Pauses,
+    newline_seen: bool,
+    /// The line being read was too long; its bytes are dropped up to its end.
+    dropping: bool,
+    /// The stream has ended: what is unfinished is the last line.
+    ended: bool,
+    last_arrival: Duration,
+}
+
+impl Lines {
+    /// A reader of lines of at most `limit` bytes each, line ends not counted.
+    #[must_use]
+    pub const fn new(limit: usize, pauses: Pauses) -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            limit,
+            pauses,
+            newline_seen: false,
+            dropping: false,
+            ended: false,
+            last_arrival: Duration::ZERO,
+        }
+    }
+
+    /// Stores what a read brought at the time `now`. The caller then takes every line with [`Lines::next`],
+    /// so that no more than one unfinished line and one read are ever remembered.
+    pub fn push(&mut self, bytes: &[u8], now: Duration) {
+        self.forget_taken();
+        self.buffer.extend_from_slice(bytes);
+        self.last_arrival = now;
+    }
+
+    /// The stream has ended: the next calls of [`Lines::next`] give what is left, an unfinished line too
+    /// (A19).
+    pub const fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// The next whole line without its end, or that it was [`TooLong`]; `None` if there is none yet.
+    ///
+    /// A line that is too long is reported once, as soon as it is.
+    // Not an Iterator: the line is borrowed from the buffer, and time is a parameter.
+    #[allow(clippy::should_implement_trait, reason = "it lends its items and takes the time")]
+    pub fn next(&mut self, now: Duration) -> Option<Result<&[u8], TooLong>> {
+        while let Some(end) = self.find_newline() {
+            let line = self.start..end;
+            self.newline_seen = true;
+            self.take_up_to(end + 1);
+            if !core::mem::take(&mut self.dropping) {
+                return Some(self.line(line));
+            }
+        }
+        self.unfinished(now)
+    }
+
+    /// When a pause will end the line that is being read; `None` if only bytes can.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let pauses = self.pauses == Pauses::Always || !self.newline_seen;
+        let unfinished = self.dropping || self.start < self.buffer.len();
+        (pauses && unfinished).then(|| self.last_arrival + PAUSE)
+    }
+
+    /// Looks at what stands behind the last LF: is it too long already, or whole by a pause or the end?
+    fn unfinished(&mut self, now: Duration) -> Option<Result<&[u8], TooLong>> {
+        let rest = self.start..self.buffer.len();
+        let whole = self.ended || self.deadline().is_some_and(|deadline| now >= deadline);
+        if self.dropping {
+            self.take_up_to(rest.end);
+            self.dropping = !whole;
+            return None;
+        }
+        if self.without_cr(rest.clone()).len() > self.limit {
+            self.take_up_to(rest.end);
+            self.dropping = !whole;
+            return Some(Err(TooLong));
+        }
+        if !whole || rest.is_empty() {
+            return None;
+        }
+        self.take_up_to(rest.end);
+        Some(self.line(rest))
+    }
+
+    fn line(&self, range: Range<usize>) -> Result<&[u8], TooLong> {
+        let line = self.without_cr(range);
+        if line.len() > self.limit { Err(TooLong) } else { Ok(line) }
+    }
+
+    /// A CR at the end belongs to the line end, also when a pause stands between it and its LF.
+    fn without_cr(&self, range: Range<usize>) -> &[u8] {
+        let line = self.buffer.get(range).unwrap_or_default();
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+
+    fn find_newline(&mut self) -> Option<usize> {
+        let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+        let found = unsearched.iter().position(|&byte| byte == b'\n').map(|at| self.searched + at);
+        self.searched = self.buffer.len();
+        found
+    }
+
+    const fn take_up_to(&mut self, end: usize) {
+        self.start = end;
+        self.searched = end;
+    }
+
+    fn forget_taken(&mut self) {
+        self.buffer.drain(..self.start.min(self.buffer.len()));
+        self.searched -= self.start;
+        self.start = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    const ZERO: Duration = Duration::ZERO;
+
+    /// Every line there is at the time `now`, as text; `None` for one that was too long.
+    fn take(lines: &mut Lines, now: Duration) -> Vec<Option<String>> {
+        let mut taken = Vec::new();
+        while let Some(line) = lines.next(now) {
+            taken.push(line.ok().map(|line| String::from_utf8_lossy(line).into_owned()));
+        }
+        taken
+    }
+
+    fn some(line: &str) -> Option<String> {
+        Some(line.into())
+    }
+
+    /// Bytes with at least one newline, and the lines in them; the limit is eight bytes.
+    fn cases() -> Vec<(&'static [u8], Vec<Option<String>>)> {
+        vec![
+            (b"LIST\n", vec![some("LIST")]),
+            (b"LIST\r\n", vec![some("LIST")]),
+            (b"LIST\r\r\n", vec![some("LIST\r")]),
+            (b"\n", vec![some("")]),
+            (b"\r\n", vec![some("")]),
+            (b"a\nb\r\nc\n", vec![some("a"), some("b"), some("c")]),
+            (b"12345678\n", vec![some("12345678")]),
+            (b"12345678\r\n", vec![some("12345678")]),
+            (b"123456789\na\n", vec![None, some("a")]),
+            (b"123456789\r\na\n", vec![None, some("a")]),
+            (b"12345678\r\r\na\n", vec![None, some("a")]),
+            (b"1234567890123456789012\na\n", vec![None, some("a")]),
+            (b"123456789\n123456789\na\n", vec![None, None, some("a")]),
+            (b"\0\xff\n", vec![some("\0\u{fffd}")]),
+        ]
+    }
+
+    #[test]
+    fn lines_arrive_whole_byte_by_byte_and_with_bytes_behind() {
+        for pauses in [Pauses::UntilFirstNewline, Pauses::Always] {
+            for (bytes, wanted) in cases() {
+                let mut whole = Lines::new(8, pauses);
+                whole.push(bytes, ZERO);
+                assert_eq!(take(&mut whole, ZERO), wanted, "whole: {bytes:?}");
+
+                let mut single = Lines::new(8, pauses);
+                let mut have = Vec::new();
+                for byte in bytes {
+                    single.push(&[*byte], ZERO);
+                    have.extend(take(&mut single, ZERO));
+                }
+                assert_eq!(have, wanted, "byte by byte: {bytes:?}");
+
+                let mut tailed = Lines::new(8, pauses);
+                tailed.push(&[bytes, b"tail"].concat(), ZERO);
+                assert_eq!(take(&mut tailed, ZERO), wanted, "with bytes behind: {bytes:?}");
+                tailed.push(b"\n", ZERO);
+                assert_eq!(take(&mut tailed, ZERO), [some("tail")], "bytes behind: {bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a19_a_pause_ends_a_message_until_the_first_newline() {
+        let mut lines = Lines::new(64, Pauses::UntilFirstNewline);
+        lines.push(b"JOIN Al", ZERO);
+        lines.push(b"ice", PAUSE / 2);
+        assert_eq!(lines.deadline(), Some(PAUSE / 2 + PAUSE), "counted from the last byte");
+        assert_eq!(take(&mut lines, PAUSE), [], "not yet");
+        assert_eq!(take(&mut lines, PAUSE * 3 / 2), [some("JOIN Alice")]);
+        assert_eq!(lines.deadline(), None, "nothing is unfinished");
+
+        lines.push(b"LIST\nMESG", PAUSE * 2);
+        assert_eq!(take(&mut lines, PAUSE * 9), [some("LIST")], "only newlines count from here on");
+        assert_eq!(lines.deadline(), None);
+        lines.push(b" Bob hi\n", PAUSE * 9);
+        assert_eq!(take(&mut lines, PAUSE * 9), [some("MESG Bob hi")]);
+    }
+
+    #[test]
+    fn a19_a_client_and_a_link_keep_the_pause_for_good() {
+        let mut lines = Lines::new(64, Pauses::Always);
+        lines.push(b"Bob joined!\nBob: hi", ZERO);
+        assert_eq!(take(&mut lines, ZERO), [some("Bob joined!")]);
+        assert_eq!(take(&mut lines, PAUSE), [some("Bob: hi")]);
+    }
+
+    #[test]
+    fn a19_the_end_of_the_stream_ends_the_last_line() {
+        let mut lines = Lines::new(64, Pauses::UntilFirstNewline);
+        lines.push(b"JOIN Alice\nQUIT\r", ZERO);
+        lines.end();
+        assert_eq!(take(&mut lines, ZERO), [some("JOIN Alice"), some("QUIT")]);
+        assert_eq!(take(&mut lines, ZERO), [], "once only");
+    }
+
+    #[test]
+    fn a14_a_pause_ends_a_line_that_is_too_long_too() {
+        let mut lines = Lines::new(8, Pauses::UntilFirstNewline);
+        lines.push(b"123456789", ZERO);
+        assert_eq!(take(&mut lines, ZERO), [None], "said at once");
+        lines.push(b"more of it", PAUSE / 2);
+        assert_eq!(take(&mut lines, PAUSE / 2), [], "said once");
+        assert_eq!(take(&mut lines, PAUSE * 2), [], "the pause ends it");
+        lines.push(b"LIST", PAUSE * 2);
+        assert_eq!(take(&mut lines, PAUSE * 3), [some("LIST")]);
+    }
+
+    #[test]
+    fn a18_a_line_end_split_by_a_pause_is_one_line_end() {
+        let mut lines = Lines::new(8, Pauses::UntilFirstNewline);
+        lines.push(b"LIST\r", ZERO);
+        assert_eq!(take(&mut lines, PAUSE), [some("LIST")]);
+        lines.push(b"\n", PAUSE);
+        assert_eq!(take(&mut lines, PAUSE), [some("")], "an empty line is nothing to a protocol");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_same_lines(pieces: Vec<Vec<u8>>) {
+            let mut whole = Lines::new(8, Pauses::UntilFirstNewline);
+            whole.push(&pieces.concat(), ZERO);
+            whole.end();
+            let wanted = take(&mut whole, ZERO);
+
+            let mut split = Lines::new(8, Pauses::UntilFirstNewline);
+            let mut have = Vec::new();
+            for piece in &pieces {
+                split.push(piece, ZERO);
+                have.extend(take(&mut split, ZERO));
+                prop_assert!(split.buffer.len() - split.start <= 9, "an unfinished line is bounded");
+            }
+            split.end();
+            have.extend(take(&mut split, ZERO));
+            prop_assert_eq!(have, wanted);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The lobby's server: what [`chat_common::lobby`] decides, done with sockets and threads.
+//!
+//! Each client's thread reads, takes the whole messages of that read, and under one lock applies them,
+//! delivers, and logs. Because delivery never waits (see [`crate::peer`]), the lock's order is everyone's
+//! order (L24), and no lock is ever held while waiting for a socket.
+
+use crate::log::Log;
+use crate::options::{self, Failure};
+use crate::peer::{Peer, Reader, Received};
+use crate::signals::Watch;
+use crate::stop::Stop;
+use crate::tcp;
+use chat_common::deliveries::Deliveries;
+use chat_common::frame::{Lines, MAX_MESSAGE, Pauses, TooLong};
+use chat_common::lobby::{Error, Lobby, Outcome, Reply, Request};
+use chat_common::text::printable;
+use getopts::{Matches, Options};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The source's own line (L1).
+pub(crate) const USAGE: &str = "usage: chat-server lobby <svr_port>";
+
+/// All interfaces, for server and client run on different machines (L3).
+const BIND: &str = "0.0.0.0";
+
+/// How many bytes one read takes.
+const READ: usize = 16 << 10;
+
+/// When a receiver has this much to get, it is delivered before more requests are read: a short request can
+/// have a long answer, and a flood of them must not grow without bound under the lock.
+const BATCH: usize = 16 << 10;
+
+/// The command line behind `chat-server lobby`.
+pub(crate) fn options() -> Options {
+    options::common(BIND)
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// The command line is wrong, or the port cannot be listened on.
+pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
+    let port = options::only_port(matches)?;
+    let places = options::max_clients(matches)?;
+    let host = matches.opt_str("bind").unwrap_or_else(|| BIND.into());
+    serve(&host, port, places).map_err(Failure::Fatal)
+}
+
+fn serve(host: &str, port: u16, places: usize) -> Result<(), String> {
+    let listener = tcp::bind(host, port)?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let (log, writer) = Log::start().map_err(|error| error.to_string())?;
+    let stop = Stop::default();
+    let server = Arc::new(Server::new(places, log.clone(), stop.clone()));
+    let reporter = Arc::clone(&server);
+    let watch = Watch::start(&stop, move || reporter.report())?;
+    log.out("The Chat Server Started\n");
+    log.err(&format!("listening on {address}"));
+    let farewell = format!("{}\n", Reply::ShuttingDown);
+    let served = tcp::serve(listener, &stop, &log, farewell.as_bytes(), |peer| server.client(peer));
+    watch.close();
+    writer.close();
+    served.map_err(|error| error.to_string())
+}
+
+/// What all threads share.
+struct Server {
+    registry: Mutex<Registry>,
+    places: usize,
+    log: Log,
+    stop: Stop,
+}
+
+/// Who is connected, and who of them is registered.
+struct Registry {
+    lobby: Lobby<u64>,
+    peers: BTreeMap<u64, Arc<Peer>>,
+}
+
+/// What remains to be done behind one [`Server::batch`].
+enum Next {
+    /// Every whole message was handled.
+    Read,
+    /// There may be more whole messages.
+    Again,
+    /// The connection is to end.
+    End,
+}
+
+impl Server {
+    const fn new(places: usize, log: Log, stop: Stop) -> Self {
+        let registry = Registry { lobby: Lobby::new(places), peers: BTreeMap::new() };
+        Self { registry: Mutex::new(registry), places, log, stop }
+    }
+
+    /// The life of one connection, on its own thread.
+    fn client(&self, peer: &Arc<Peer>) {
+        let connection = Connection::new(self, peer);
+        let mut reader = Reader::new(peer);
+        self.converse(peer, &mut reader);
+        peer.finish();
+        drop(connection);
+        peer.linger(&mut reader);
+    }
+
+    /// Reads and handles until either side ends it.
+    fn converse(&self, peer: &Arc<Peer>, reader: &mut Reader<'_>) {
+        let start = Instant::now();
+        let mut lines = Lines::new(MAX_MESSAGE, Pauses::UntilFirstNewline);
+        let mut buffer = vec![0; READ];
+        loop {
+            let received = reader.read(&mut buffer, lines.deadline().map(|deadline| start + deadline));
+            match received {
+                Received::Bytes(count) => {
+                    lines.push(buffer.get(..count).unwrap_or_default(), start.elapsed());
+                }
+                Received::Nothing => {}
+                Received::End => lines.end(),
+            }
+            if !self.handle(peer, &mut lines, start.elapsed()) || received == Received::End {
+                return;
+            }
+        }
+    }
+
+    /// Handles every whole message in `lines`. Whether the connection goes on.
+    fn handle(&self, peer: &Arc<Peer>, lines: &mut Lines, now: Duration) -> bool {
+        while peer.is_open() {
+            match self.batch(peer, lines, now) {
+                Next::Read => return true,
+                Next::Again => {}
+                Next::End => return false,
+            }
+        }
+        false
+    }
+
+    /// Handles messages under one lock, delivers what they made with one write for each receiver, and logs
+    /// them with one write (S5). Then, holding no lock, waits for live readers that this client floods (S3).
+    fn batch(&self, peer: &Arc<Peer>, lines: &mut Lines, now: Duration) -> Next {
+        let mut out = Deliveries::new();
+        let mut log = String::new();
+        let mut registry = self.registry.lock();
+        let next = registry.apply_lines(peer, lines, now, &mut out, &mut log);
+        let mut crowded = registry.deliver(peer.id(), &mut out);
+        if matches!(next, Next::End) {
+            registry.leave(peer, &mut out, &mut log);
+            crowded.extend(registry.deliver(peer.id(), &mut out));
+        }
+        self.log.out(&log);
+        drop(registry);
+        for reader in crowded {
+            reader.wait_for_room(peer.id());
+        }
+        next
+    }
+
+    /// Removes a connection that has ended, if that was not done yet.
+    fn leave(&self, peer: &Arc<Peer>) {
+        let mut out = Deliveries::new();
+        let mut log = String::new();
+        let mut registry = self.registry.lock();
+        registry.leave(peer, &mut out, &mut log);
+        // When the server stops, everybody hears that and nothing behind it (L22).
+        if !self.stop.requested() {
+            registry.deliver(peer.id(), &mut out);
+        }
+        self.log.out(&log);
+        drop(registry);
+        if let Some(verdict) = peer.verdict() {
+            self.log.err(&format!("{} was cut off: {verdict}", peer.address()));
+        }
+    }
+
+    /// Says who is registered (A6).
+    fn report(&self) {
+        let registry = self.registry.lock();
+        let mut text = format!("{} of {} registered", registry.lobby.members().count(), self.places);
+        for (id, name) in registry.lobby.members() {
+            if let Some(peer) = registry.peers.get(&id) {
+                let (address, seconds) = (peer.address(), peer.silent_for().as_secs());
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\n{name} {address}, last heard {seconds} s ago");
+            }
+        }
+        drop(registry);
+        self.log.err(&text);
+    }
+}
+
+impl Registry {
+    /// Applies messages until there are no more, somebody has much to get, or the connection is to end.
+    fn apply_lines(
+        &mut self,
+        peer: &Peer,
+        lines: &mut Lines,
+        now: Duration,
+        out: &mut Deliveries<u64>,
+        log: &mut String,
+    ) -> Next {
+        while let Some(line) = lines.next(now) {
+            let outcome = self.apply_line(peer, line, out, log);
+            if matches!(outcome, Outcome::Quit | Outcome::Refused(Error::Full)) {
+                return Next::End;
+            }
+            if out.largest() >= BATCH {
+                return Next::Again;
+            }
+        }
+        Next::Read
+    }
+
+    fn apply_line(
+        &mut self,
+        peer: &Peer,
+        line: Result<&[u8], TooLong>,
+        out: &mut Deliveries<u64>,
+        log: &mut String,
+    ) -> Outcome {
+        let text = line.map(printable).unwrap_or_default();
+        let request = line.map_or_else(|error| Some(error.into()), |_| Request::decode(&text));
+        let Some(request) = request else { return Outcome::Done };
+        let outcome = self.lobby.apply(peer.id(), request, out);
+        let descriptor = peer.descriptor();
+        // Writing to a String cannot fail.
+        let _ = match (request, &outcome) {
+            (Request::Join(name), Outcome::Joined) => {
+                peer.set_registered(true);
+                writeln!(log, "{name} Joined the Chatroom")
+            }
+            (Request::TooLong, Outcome::Refused(error)) => writeln!(log, "Client ({descriptor}): {error}"),
+            (_, Outcome::Refused(error)) => {
+                writeln!(log, "Client ({descriptor}): {text}\nClient ({descriptor}): {error}")
+            }
+            _ => writeln!(log, "Client ({descriptor}): {text}"),
+        };
+        outcome
+    }
+
+    /// Gives everyone what there is for them. Who of them the client `sender` has to wait for.
+    fn deliver(&self, sender: u64, out: &mut Deliveries<u64>) -> Vec<Arc<Peer>> {
+        let mut crowded = Vec::new();
+        for (to, bytes) in out.take() {
+            if let Some(peer) = self.peers.get(&to)
+                && peer.send(sender, &bytes)
+            {
+                crowded.push(Arc::clone(peer));
+            }
+        }
+        crowded
+    }
+
+    /// Removes a connection: its name and its place are free at once. Nothing if it was removed already.
+    fn leave(&mut self, peer: &Peer, out: &mut Deliveries<u64>, log: &mut String) {
+        if self.peers.remove(&peer.id()).is_none() {
+            return;
+        }
+        let descriptor = peer.descriptor();
+        peer.set_registered(false);
+        // Writing to a String cannot fail.
+        let _ = match self.lobby.leave(peer.id(), out) {
+            Some(name) => writeln!(log, "Client ({descriptor}): {}", Reply::Left(&name)),
+            None => writeln!(log, "Client ({descriptor}): disconnected"),
+        };
+    }
+}
+
+/// A connection that the registry knows. Dropped, also by a panic, it frees name and place (L21).
+struct Connection<'a> {
+    server: &'a Server,
+    peer: &'a Arc<Peer>,
+}
+
+impl<'a> Connection<'a> {
+    fn new(server: &'a Server, peer: &'a Arc<Peer>) -> Self {
+        let (ip, port) = (peer.address().ip(), peer.address().port());
+        let mut registry = server.registry.lock();
+        registry.peers.insert(peer.id(), Arc::clone(peer));
+        server.log.out(&format!("Connected with ('{ip}', {port})\n"));
+        drop(registry);
+        Self { server, peer }
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.server.leave(self.peer);
+    }
+}

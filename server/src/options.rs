@@ -1,0 +1,53 @@
+//! The command line: what every server has, and how a wrong one is answered (A8, A9).
+
+use getopts::{Matches, Options};
+
+/// Places for registered clients, if `--max-clients` does not say otherwise (A11).
+const MAX_CLIENTS: usize = 10;
+
+/// One thread per client: more would hardly fit a machine.
+const MOST_CLIENTS: usize = 10_000;
+
+/// Why the program ends in failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The command line is wrong, and how: status 2, with the usage.
+    Usage(String),
+    /// What could not be done, and why: status 1.
+    Fatal(String),
+}
+
+/// The options every server has; `bind` is where this one listens by default.
+pub(crate) fn common(bind: &str) -> Options {
+    let mut options = Options::new();
+    options.optflag("h", "help", "print this and end");
+    options.optopt("", "bind", &format!("name or address to listen on (default {bind})"), "ADDR");
+    options.optopt("", "max-clients", &format!("registered clients (default {MAX_CLIENTS})"), "N");
+    options
+}
+
+/// `--max-clients`.
+///
+/// # Errors
+/// It is no number in its range.
+pub(crate) fn max_clients(matches: &Matches) -> Result<usize, Failure> {
+    let Some(value) = matches.opt_str("max-clients") else { return Ok(MAX_CLIENTS) };
+    let number = value.parse().ok().filter(|number| (1..=MOST_CLIENTS).contains(number));
+    number.ok_or_else(|| {
+        Failure::Usage(format!("--max-clients must be a number from 1 to {MOST_CLIENTS}, not '{value}'"))
+    })
+}
+
+/// The one argument that is no option: the port. Port 0 asks the system for a free one.
+///
+/// # Errors
+/// There is none, or it is no port, or there are more arguments.
+pub(crate) fn only_port(matches: &Matches) -> Result<u16, Failure> {
+    match matches.free.as_slice() {
+        [] => Err(Failure::Usage("the port is missing".into())),
+        [port] => port
+            .parse()
+            .map_err(|_| Failure::Usage(format!("the port must be a number from 0 to 65535, not '{port}'"))),
+        [_, extra, ..] => Err(Failure::Usage(format!("one argument too many: '{extra}'"))),
+    }
+}
