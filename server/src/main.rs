@@ -82,11 +82,11 @@ impl Protocol {
 fn complain(failure: &Failure, usage: &str) -> ExitCode {
     match failure {
         Failure::Usage(text) => {
-            say(io::stderr(), &format!("chat-server: {text}\n{usage}"));
+            say(io::stderr(), &format!("{text}\n\n{usage}"));
             ExitCode::from(WRONG_USAGE)
         }
         Failure::Fatal(text) => {
-            say(io::stderr(), &format!("chat-server: {text}"));
+            say(io::stderr(), text);
             ExitCode::FAILURE
         }
     }

@@ -1,0 +1,192 @@
+//! A TCP connection to a server, for a main thread that never waits.
+//!
+//! One thread connects and then receives; another sends what is queued. What the bytes mean is not known
+//! here: a protocol hands in the function that reads.
+
+use crate::events::{Event, EventSender, Events};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long one address may take to answer. A host that is switched off would take minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who reads from a pipe waits while more than this is queued for the server.
+const QUEUE: usize = 64 << 10;
+
+/// Connects to `port` of `host`, trying every address that a name has (A10). `None` if the user ended it.
+///
+/// # Errors
+/// One line with host, port and cause.
+pub(crate) fn connect(
+    host: &str,
+    port: u16,
+    events: &Events,
+    sender: &EventSender,
+) -> Result<Option<TcpStream>, String> {
+    let failed = |error: io::Error| format!("cannot connect to {host} port {port}: {error}");
+    let (target, results) = (host.to_owned(), sender.clone());
+    // Looking up a name cannot be interrupted: a user who does not want to wait leaves this thread behind.
+    let attempt = move || results.send(Event::Connected(connect_to_any(&target, port)));
+    thread::Builder::new().name("connect".into()).spawn(attempt).map_err(failed)?;
+    loop {
+        match events.next(None) {
+            Some(Event::Connected(result)) => return result.map(Some).map_err(failed),
+            Some(Event::Interrupt) => return Ok(None),
+            _ => {}
+        }
+    }
+}
+
+fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut result = Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
+    for address in (host, port).to_socket_addrs()? {
+        result = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// An open connection with its two threads.
+pub(crate) struct Connection {
+    stream: Arc<TcpStream>,
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What is to be sent.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    /// Bytes have come or gone, or the queue is closed.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    /// How many bytes are on their way into the socket, besides those that wait.
+    leaving: usize,
+    closed: bool,
+}
+
+impl Connection {
+    /// Starts the threads: `receive` reads from the stream and sends events until it ends; then
+    /// [`Event::Closed`] is sent.
+    ///
+    /// # Errors
+    /// The system refuses the option or the threads.
+    pub(crate) fn start(
+        stream: TcpStream,
+        events: &EventSender,
+        receive: impl FnOnce(&TcpStream, &EventSender) + Send + 'static,
+    ) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let mut connection = Self { stream: Arc::new(stream), queue: Arc::default(), threads: Vec::new() };
+        let (stream, events) = (Arc::clone(&connection.stream), events.clone());
+        connection.spawn("receive", move || {
+            receive(&stream, &events);
+            events.send(Event::Closed);
+        })?;
+        let (stream, queue) = (Arc::clone(&connection.stream), Arc::clone(&connection.queue));
+        connection.spawn("send", move || queue.drain_into(&stream))?;
+        Ok(connection)
+    }
+
+    /// Queues `bytes`; never waits.
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        self.queue.lock().waiting.extend_from_slice(bytes);
+        self.queue.changed.notify_all();
+    }
+
+    /// How many bytes the system has not taken yet.
+    pub(crate) fn unsent(&self) -> usize {
+        let state = self.queue.lock();
+        state.waiting.len() + state.leaving
+    }
+
+    /// What is to be sent, for who wants to wait while it is much.
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
+    }
+
+    /// Ends the connection and its threads.
+    pub(crate) fn close(self) {
+        self.queue.close();
+        // Fails only where there is no connection any more.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        for thread in self.threads {
+            // A panic of that thread has been printed; there is nothing else to tell.
+            let _ = thread.join();
+        }
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name.into()).spawn(work)?);
+        Ok(())
+    }
+}
+
+impl Queue {
+    /// Waits until there is room for more.
+    pub(crate) fn wait_for_room(&self) {
+        let state = self.lock();
+        let full = |state: &mut State| state.waiting.len() > QUEUE && !state.closed;
+        drop(self.changed.wait_while(state, full));
+    }
+
+    /// What the sending thread does: everything that waits goes out in one write.
+    fn drain_into(&self, mut stream: &TcpStream) {
+        while let Some(bytes) = self.take() {
+            if stream.write_all(&bytes).is_err() {
+                // The receiving thread meets the same end, and tells.
+                return self.close();
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Vec<u8>> {
+        let mut state = self.lock();
+        state.leaving = 0;
+        let empty = |state: &mut State| state.waiting.is_empty() && !state.closed;
+        let mut state = self.changed.wait_while(state, empty).unwrap_or_else(PoisonError::into_inner);
+        let bytes = std::mem::take(&mut state.waiting);
+        state.leaving = bytes.len();
+        self.changed.notify_all();
+        (!state.closed).then_some(bytes)
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// No code that holds this lock can panic.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads once, at most until `deadline`. `Some(0)` is nothing until then; `None` is the end of the stream,
+/// for whatever reason.
+pub(crate) fn read(mut stream: &TcpStream, buffer: &mut [u8], deadline: Option<Instant>) -> Option<usize> {
+    loop {
+        // A timeout of zero would be no timeout.
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let timeout = deadline.map(|deadline| left(deadline).max(Duration::from_millis(1)));
+        stream.set_read_timeout(timeout).ok()?;
+        match stream.read(buffer) {
+            Ok(0) => return None,
+            Ok(count) => return Some(count),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Some(0);
+            }
+            Err(_) => return None,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The command line: what every client has, and how a wrong one is answered (A8).
+
+use getopts::{Matches, Options};
+
+/// Why the program ends in failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The command line is wrong, and how: status 2, with the usage.
+    Usage(String),
+    /// What could not be done, or went wrong: status 1.
+    Fatal(String),
+}
+
+/// The options every client has.
+pub(crate) fn common() -> Options {
+    let mut options = Options::new();
+    options.optflag("h", "help", "print this and end");
+    options
+}
+
+/// The two arguments that are no options: host and port.
+///
+/// # Errors
+/// One is missing, or wrong, or there are more.
+pub(crate) fn host_and_port(matches: &Matches) -> Result<(String, u16), Failure> {
+    match matches.free.as_slice() {
+        [] => Err(Failure::Usage("host and port are missing".into())),
+        [host] => Err(Failure::Usage(format!("the port behind '{host}' is missing"))),
+        [host, port] => match port.parse() {
+            Ok(number) if number > 0 => Ok((host.clone(), number)),
+            _ => Err(Failure::Usage(format!("the port must be a number from 1 to 65535, not '{port}'"))),
+        },
+        [_, _, extra, ..] => Err(Failure::Usage(format!("one argument too many: '{extra}'"))),
+    }
+}

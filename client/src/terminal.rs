@@ -1,0 +1,285 @@
+//! What a person sees and types: a line editor on a terminal, plain lines through a pipe (A3).
+//!
+//! One thread reads, one prints; the main thread waits for neither. In the editor a half-typed line survives
+//! an arriving message: the editor wipes it, prints the message, and draws it again.
+//!
+//! What lines mean is not known here.
+
+use crate::events::{Event, EventSender};
+use chat_common::frame::{Lines, Pauses};
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+#[cfg(feature = "line-editor")]
+use editor::Editor;
+#[cfg(feature = "line-editor")]
+pub(crate) use editor::restore;
+
+/// How many lines may wait to be printed, before who has more waits.
+const WAITING: usize = 256;
+
+/// How long a line through a pipe may be. Longer than any server takes: what is too long is for it to say.
+const MAX_LINE: usize = 64 << 10;
+
+/// How long the line editor may take at the end to show what it was given last.
+const LAST_LINES: Duration = Duration::from_millis(300);
+
+/// How the terminal is used.
+pub(crate) struct Settings {
+    /// Stands in front of the first line that is typed; may be empty.
+    pub(crate) prompt: &'static str,
+    /// Whether a line ends the session, so that nothing is read behind it.
+    pub(crate) is_last: fn(&str) -> bool,
+}
+
+/// A terminal, or what is there in its place.
+pub(crate) struct Terminal {
+    output: SyncSender<Output>,
+    /// Closed when everything is printed.
+    printed: Receiver<()>,
+    /// The editor may be waiting for a key when the end comes.
+    edited: bool,
+}
+
+enum Output {
+    /// For stdout: what the source specifies (A1).
+    Line(String),
+    /// For stderr: everything else.
+    Hint(String),
+}
+
+impl Terminal {
+    /// Starts to read and to print. Lines from a pipe are read only as fast as `ready` returns.
+    ///
+    /// # Errors
+    /// The system refuses the threads.
+    pub(crate) fn start(
+        settings: Settings,
+        events: &EventSender,
+        ready: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        let (output, lines) = mpsc::sync_channel(WAITING);
+        let (done, printed) = mpsc::sync_channel(0);
+        #[cfg(feature = "line-editor")]
+        if let Some((editor, printer)) = Editor::start() {
+            spawn("print", move || {
+                editor::print(printer, &lines);
+                drop(done);
+            })?;
+            let events = events.clone();
+            spawn("input", move || editor.read(&settings, &events))?;
+            return Ok(Self { output, printed, edited: true });
+        }
+        let closed = events.clone();
+        let prompt = settings.prompt;
+        spawn("print", move || {
+            print_plain(prompt, &lines).unwrap_or_else(|_| closed.send(Event::Interrupt));
+            // Nobody reads what we print: the rest goes nowhere, quietly (A2).
+            lines.iter().for_each(drop);
+            drop(done);
+        })?;
+        // The one thread that is never joined: nothing wakes a read from stdin. The process ends it.
+        let events = events.clone();
+        spawn("input", move || read_plain(settings.is_last, &events, ready))?;
+        Ok(Self { output, printed, edited: false })
+    }
+
+    /// Prints a line on stdout.
+    pub(crate) fn line(&self, line: String) {
+        self.print(Output::Line(line));
+    }
+
+    /// Prints a line on stderr.
+    pub(crate) fn hint(&self, hint: &str) {
+        self.print(Output::Hint(hint.into()));
+    }
+
+    /// Everything printed is seen, and the terminal is as it was before.
+    pub(crate) fn close(self) {
+        drop(self.output);
+        let seen = if self.edited {
+            self.printed.recv_timeout(LAST_LINES)
+        } else {
+            self.printed.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        debug_assert!(seen.is_err(), "nothing is ever sent");
+        restore();
+    }
+
+    fn print(&self, output: Output) {
+        // The printing thread outlives this; were it gone, there would be nobody to tell.
+        let _ = self.output.send(output);
+    }
+}
+
+/// Without a line editor the terminal is never in another state.
+#[cfg(not(feature = "line-editor"))]
+pub(crate) const fn restore() {}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).spawn(work).map(drop)
+}
+
+/// Prints what comes, and flushes as soon as nothing more is there (A2).
+fn print_plain(prompt: &str, output: &Receiver<Output>) -> io::Result<()> {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    stdout.write_all(prompt.as_bytes())?;
+    stdout.flush()?;
+    while let Ok(first) = output.recv() {
+        for next in std::iter::once(first).chain(output.try_iter()) {
+            match next {
+                Output::Line(line) => writeln!(stdout, "{line}")?,
+                Output::Hint(hint) => complain(&hint),
+            }
+        }
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+/// Reads lines until the input ends, or a line says so.
+fn read_plain(is_last: fn(&str) -> bool, events: &EventSender, ready: impl Fn()) {
+    // A person may pause in the middle of a line: time stands still here, and only line ends count.
+    const NOW: Duration = Duration::ZERO;
+    let mut lines = Lines::new(MAX_LINE, Pauses::UntilFirstNewline);
+    let mut buffer = [0; 4096];
+    let mut stdin = io::stdin().lock();
+    let mut open = true;
+    while open {
+        match stdin.read(&mut buffer) {
+            Ok(count) if count > 0 => lines.push(buffer.get(..count).unwrap_or_default(), NOW),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => {
+                lines.end();
+                open = false;
+            }
+        }
+        while let Some(line) = lines.next(NOW) {
+            let Ok(line) = line.map(|line| String::from_utf8_lossy(line).into_owned()) else {
+                complain(&format!("a line of more than {MAX_LINE} bytes was not sent"));
+                continue;
+            };
+            ready();
+            let last = is_last(&line);
+            if !events.line(line) || last {
+                return;
+            }
+        }
+    }
+    events.send(Event::Eof);
+}
+
+/// A line on stderr, without a panic where it is closed.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The line editor, for a terminal on stdin and stdout both.
+#[cfg(feature = "line-editor")]
+mod editor {
+    use super::{Output, Settings, complain};
+    use crate::events::{Event, EventSender};
+    use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+    use rustyline::error::ReadlineError;
+    use rustyline::history::MemHistory;
+    use rustyline::{Config, ExternalPrinter};
+    use std::io::{self, IsTerminal, Write};
+    use std::sync::mpsc::Receiver;
+    use std::sync::{Mutex, PoisonError};
+
+    /// How the terminal was before, while it is otherwise.
+    static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+    /// Prints nothing: the cursor goes up a line and down again.
+    const NOTHING: &str = "\x1b[A\n";
+
+    /// Removes what is left of the line that was being typed.
+    const WIPE: &[u8] = b"\r\x1b[J";
+
+    pub(super) struct Editor(rustyline::Editor<(), MemHistory>);
+
+    impl Editor {
+        /// An editor and what prints above it; `None` where there is no terminal that can do that.
+        pub(super) fn start() -> Option<(Self, impl ExternalPrinter + Send + use<>)> {
+            if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+                return None;
+            }
+            // Pasted lines are lines: each is sent.
+            let config = Config::builder().bracketed_paste(false).build();
+            let mut editor = rustyline::Editor::with_history(config, MemHistory::new()).ok()?;
+            let printer = editor.create_external_printer().ok()?;
+            *before() = tcgetattr(io::stdin()).ok();
+            Some((Self(editor), printer))
+        }
+
+        /// Reads lines until the user or a line ends it.
+        ///
+        /// Never waits for the main thread: while lines are to be printed, the editor must be there to do so.
+        pub(super) fn read(mut self, settings: &Settings, events: &EventSender) {
+            let mut prompt = settings.prompt;
+            loop {
+                match self.0.readline(prompt) {
+                    Ok(line) if line.is_empty() => {}
+                    Ok(line) => {
+                        prompt = "";
+                        let last = (settings.is_last)(&line);
+                        // Fails only for a history in a file.
+                        let _ = self.0.add_history_entry(&line);
+                        events.typed(line);
+                        if last {
+                            return;
+                        }
+                    }
+                    Err(ReadlineError::Interrupted) => return events.interrupt(),
+                    Err(_) => return events.send(Event::Eof),
+                }
+            }
+        }
+    }
+
+    /// Prints what comes above the line that is being typed.
+    ///
+    /// Printing is asynchronous, and may wait for the editor to come back from a line. The second `NOTHING`
+    /// is taken only after everything before the first is on the screen.
+    pub(super) fn print(mut printer: impl ExternalPrinter, output: &Receiver<Output>) {
+        while let Ok(first) = output.recv() {
+            let mut lines = String::new();
+            for next in std::iter::once(first).chain(output.try_iter()) {
+                match next {
+                    Output::Hint(hint) if !io::stderr().is_terminal() => complain(&hint),
+                    Output::Line(line) | Output::Hint(line) => {
+                        lines.push_str(&line);
+                        lines.push('\n');
+                    }
+                }
+            }
+            show(&mut printer, lines);
+        }
+        show(&mut printer, NOTHING.into());
+        show(&mut printer, NOTHING.into());
+    }
+
+    fn show(printer: &mut impl ExternalPrinter, lines: String) {
+        // A terminal that is gone shows nothing, and SIGHUP tells.
+        let _ = printer.print(lines);
+    }
+
+    /// Gives the terminal back as it was, in the middle of a line or not; from any thread, more than once.
+    pub(crate) fn restore() {
+        let termios = before().take();
+        if let Some(termios) = termios {
+            let editing = tcgetattr(io::stdin()).is_ok_and(|now| now.local_flags != termios.local_flags);
+            if editing {
+                let _ = io::stdout().write_all(WIPE).and_then(|()| io::stdout().flush());
+            }
+            // A terminal that is gone needs nothing back.
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &termios);
+        }
+    }
+
+    fn before() -> std::sync::MutexGuard<'static, Option<Termios>> {
+        BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
