@@ -30,6 +30,10 @@ const SHORT_FAREWELL: Duration = Duration::from_millis(500);
 /// What is said of a line from the server that is longer than any of the protocol's (A14).
 const TOO_LONG: &str = "a line from the server was too long, and is not shown";
 
+/// How long after a name the answer to LIST is taken for complete. Longer than [`PAUSE`], which the next name
+/// takes when no newline stands behind it.
+const QUIET: Duration = PAUSE.saturating_mul(2);
+
 /// How many bytes one read takes.
 const READ: usize = 16 << 10;
 
@@ -63,7 +67,7 @@ fn chat(host: &str, port: u16, name: Option<String>) -> Result<(), String> {
     if let Some(name) = name {
         session.say(&Request::Join(&name).to_string());
     }
-    let result = session.run(&events);
+    let result = session.run(events);
     connection.close();
     terminal.close();
     watch.close();
@@ -106,6 +110,8 @@ struct Session<'a> {
     at_prompt: bool,
     /// QUIT was sent.
     quitting: bool,
+    /// The user does not wait for anything any more (A5).
+    interrupted: bool,
     /// The server said that it is shutting down (L22).
     dismissed: bool,
     /// When the names that came are taken for all of a LIST answer.
@@ -124,6 +130,7 @@ impl<'a> Session<'a> {
             screen: Screen::default(),
             at_prompt: true,
             quitting: false,
+            interrupted: false,
             dismissed: false,
             quiet: None,
             patience: None,
@@ -131,14 +138,17 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Handles events until one ends the chat.
-    fn run(&mut self, events: &Events) -> Result<(), String> {
+    /// Handles events until one ends the chat. The events end with it, so no thread waits to send one more.
+    fn run(&mut self, events: Events) -> Result<(), String> {
         loop {
             let deadline = self.quiet.into_iter().chain(self.patience).min();
             match events.next(deadline) {
                 Some(Event::Line(line)) => self.typed(&line),
                 Some(Event::Eof) => self.quit(FAREWELL),
-                Some(Event::Interrupt) => self.quit(SHORT_FAREWELL),
+                Some(Event::Interrupt) => {
+                    self.interrupted = true;
+                    self.quit(SHORT_FAREWELL);
+                }
                 Some(Event::Message(Ok(line))) => self.heard(&line),
                 Some(Event::Message(Err(TooLong))) => self.terminal.hint(TOO_LONG),
                 Some(Event::Closed) => return self.closed(),
@@ -195,7 +205,7 @@ impl<'a> Session<'a> {
         for line in self.screen.show(line) {
             self.terminal.line(line);
         }
-        self.quiet = self.screen.is_collecting().then(|| Instant::now() + PAUSE);
+        self.quiet = self.screen.is_collecting().then(|| Instant::now() + QUIET);
     }
 
     /// L30: after QUIT, or the server's farewell, the end was wanted.
@@ -212,17 +222,14 @@ impl<'a> Session<'a> {
             return None;
         }
         let unsent = self.connection.unsent();
-        if unsent == 0 {
-            self.settle();
-            return Some(Ok(()));
+        let slow = unsent > 0 && !self.interrupted;
+        if slow && unsent != self.unsent {
+            // A slow server is given every line that was typed (A7).
+            self.await_farewell(FAREWELL);
+            return None;
         }
-        if unsent == self.unsent {
-            self.settle();
-            return Some(Err("the server takes nothing any more".into()));
-        }
-        // A slow server is given every line that was typed (A7).
-        self.await_farewell(FAREWELL);
-        None
+        self.settle();
+        Some(if slow { Err("the server takes nothing any more".into()) } else { Ok(()) })
     }
 
     /// Nothing more belongs to the names that came.

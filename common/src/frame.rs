@@ -92,6 +92,9 @@ impl Lines {
     /// Stores what a read brought at the time `now`. The caller then takes every line with [`Lines::next`],
     /// so that no more than one unfinished line and one read are ever remembered.
     pub fn push(&mut self, bytes: &[u8], now: Duration) {
+        if bytes.is_empty() {
+            return;
+        }
         self.forget_taken();
         self.buffer.extend_from_slice(bytes);
         self.last_arrival = now;
@@ -253,6 +256,8 @@ mod tests {
         lines.push(b"ice", PAUSE / 2);
         assert_eq!(lines.deadline(), Some(PAUSE / 2 + PAUSE), "counted from the last byte");
         assert_eq!(take(&mut lines, PAUSE), [], "not yet");
+        lines.push(b"", PAUSE);
+        assert_eq!(lines.deadline(), Some(PAUSE / 2 + PAUSE), "nothing is no byte");
         assert_eq!(take(&mut lines, PAUSE * 3 / 2), [some("JOIN Alice")]);
         assert_eq!(lines.deadline(), None, "nothing is unfinished");
 

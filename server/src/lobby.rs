@@ -4,11 +4,9 @@
 //! delivers, and logs. Because delivery never waits (see [`crate::peer`]), the lock's order is everyone's
 //! order (L24), and no lock is ever held while waiting for a socket.
 
-use crate::log::Log;
 use crate::options::{self, Failure};
 use crate::peer::{Peer, Reader, Received};
-use crate::signals::Watch;
-use crate::stop::Stop;
+use crate::service::Service;
 use crate::tcp;
 use chat_common::deliveries::Deliveries;
 use chat_common::frame::{Lines, MAX_MESSAGE, Pauses, TooLong};
@@ -53,31 +51,29 @@ pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
 fn serve(host: &str, port: u16, places: usize) -> Result<(), String> {
     let listener = tcp::bind(host, port)?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let (log, writer) = Log::start().map_err(|error| error.to_string())?;
-    let stop = Stop::default();
-    let server = Arc::new(Server::new(places, log.clone(), stop.clone()));
-    let reporter = Arc::clone(&server);
-    let watch = Watch::start(&stop, move || reporter.report())?;
-    log.out("The Chat Server Started\n");
-    log.err(&format!("listening on {address}"));
+    let service = Service::open()?;
+    let registry = Registry::new(places);
+    let reported = (Arc::clone(&registry), service.log.clone());
+    service.watch(move || reported.1.err(&reported.0.lock().report()))?;
+    service.log.out("The Chat Server Started\n");
+    service.log.err(&format!("listening on {address}"));
+    let server = Server { registry, service: &service };
     let farewell = format!("{}\n", Reply::ShuttingDown);
-    let served = tcp::serve(listener, &stop, &log, farewell.as_bytes(), |peer| server.client(peer));
-    watch.close();
-    writer.close();
-    served.map_err(|error| error.to_string())
+    let served = tcp::serve(listener, &service, farewell.as_bytes(), |peer| server.client(peer));
+    service.close();
+    served
 }
 
-/// What all threads share.
-struct Server {
-    registry: Mutex<Registry>,
-    places: usize,
-    log: Log,
-    stop: Stop,
+/// What all client threads share.
+struct Server<'a> {
+    registry: Arc<Mutex<Registry>>,
+    service: &'a Service,
 }
 
 /// Who is connected, and who of them is registered.
 struct Registry {
     lobby: Lobby<u64>,
+    places: usize,
     peers: BTreeMap<u64, Arc<Peer>>,
 }
 
@@ -91,12 +87,7 @@ enum Next {
     End,
 }
 
-impl Server {
-    const fn new(places: usize, log: Log, stop: Stop) -> Self {
-        let registry = Registry { lobby: Lobby::new(places), peers: BTreeMap::new() };
-        Self { registry: Mutex::new(registry), places, log, stop }
-    }
-
+impl Server<'_> {
     /// The life of one connection, on its own thread.
     fn client(&self, peer: &Arc<Peer>) {
         let connection = Connection::new(self, peer);
@@ -151,7 +142,7 @@ impl Server {
             registry.leave(peer, &mut out, &mut log);
             crowded.extend(registry.deliver(peer.id(), &mut out));
         }
-        self.log.out(&log);
+        self.service.log.out(&log);
         drop(registry);
         for reader in crowded {
             reader.wait_for_room(peer.id());
@@ -166,33 +157,35 @@ impl Server {
         let mut registry = self.registry.lock();
         registry.leave(peer, &mut out, &mut log);
         // When the server stops, everybody hears that and nothing behind it (L22).
-        if !self.stop.requested() {
+        if !self.service.stop.requested() {
             registry.deliver(peer.id(), &mut out);
         }
-        self.log.out(&log);
+        self.service.log.out(&log);
         drop(registry);
         if let Some(verdict) = peer.verdict() {
-            self.log.err(&format!("{} was cut off: {verdict}", peer.address()));
+            self.service.log.err(&format!("{} was cut off: {verdict}", peer.address()));
         }
     }
+}
 
-    /// Says who is registered (A6).
-    fn report(&self) {
-        let registry = self.registry.lock();
-        let mut text = format!("{} of {} registered", registry.lobby.members().count(), self.places);
-        for (id, name) in registry.lobby.members() {
-            if let Some(peer) = registry.peers.get(&id) {
+impl Registry {
+    fn new(places: usize) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { lobby: Lobby::new(places), places, peers: BTreeMap::new() }))
+    }
+
+    /// Who is registered (A6).
+    fn report(&self) -> String {
+        let mut text = format!("{} of {} registered", self.lobby.members().count(), self.places);
+        for (id, name) in self.lobby.members() {
+            if let Some(peer) = self.peers.get(&id) {
                 let (address, seconds) = (peer.address(), peer.silent_for().as_secs());
                 // Writing to a String cannot fail.
                 let _ = write!(text, "\n{name} {address}, last heard {seconds} s ago");
             }
         }
-        drop(registry);
-        self.log.err(&text);
+        text
     }
-}
 
-impl Registry {
     /// Applies messages until there are no more, somebody has much to get, or the connection is to end.
     fn apply_lines(
         &mut self,
@@ -271,16 +264,16 @@ impl Registry {
 
 /// A connection that the registry knows. Dropped, also by a panic, it frees name and place (L21).
 struct Connection<'a> {
-    server: &'a Server,
+    server: &'a Server<'a>,
     peer: &'a Arc<Peer>,
 }
 
 impl<'a> Connection<'a> {
-    fn new(server: &'a Server, peer: &'a Arc<Peer>) -> Self {
+    fn new(server: &'a Server<'a>, peer: &'a Arc<Peer>) -> Self {
         let (ip, port) = (peer.address().ip(), peer.address().port());
         let mut registry = server.registry.lock();
         registry.peers.insert(peer.id(), Arc::clone(peer));
-        server.log.out(&format!("Connected with ('{ip}', {port})\n"));
+        server.service.log.out(&format!("Connected with ('{ip}', {port})\n"));
         drop(registry);
         Self { server, peer }
     }

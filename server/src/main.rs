@@ -2,12 +2,14 @@
 //!
 //! - [`lobby`] and its like: one module per protocol, and one row in [`PROTOCOLS`].
 //! - [`tcp`]: bind, accept, a thread per client; [`peer`]: one client's socket and outbox.
-//! - [`stop`], [`signals`]: how it ends; [`log`]: the server's terminal; [`options`]: the command line.
+//! - [`service`]: what every server has while it runs. [`stop`], [`signals`]: how it ends; [`log`]: its terminal.
+//! - [`options`]: the command line.
 
 mod lobby;
 mod log;
 mod options;
 mod peer;
+mod service;
 mod signals;
 mod stop;
 mod tcp;

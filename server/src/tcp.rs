@@ -3,8 +3,8 @@
 //! What clients say is not known here: a protocol hands in the function that talks to one client, and gets a
 //! [`Peer`] on a thread of its own.
 
-use crate::log::Log;
 use crate::peer::{Flusher, Peer};
+use crate::service::Service;
 use crate::stop::Stop;
 use parking_lot::{Condvar, Mutex};
 use socket2::{SockRef, TcpKeepalive};
@@ -43,31 +43,25 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, String> {
     TcpListener::bind((host, port)).map_err(|error| format!("cannot listen on {host} port {port}: {error}"))
 }
 
-/// Accepts clients until `stop`, each served by `client` on a thread of its own; then says `farewell` to
-/// everyone connected, and returns when every thread has ended, in less than a second.
+/// Accepts clients until the service is to end, each served by `client` on a thread of its own; then says
+/// `farewell` to everyone connected, and returns when every thread has ended, in less than a second.
 ///
 /// # Errors
-/// The system has no thread or socket operation to spare at the start.
+/// One line: the listener is of no use.
 pub(crate) fn serve(
     listener: TcpListener,
-    stop: &Stop,
-    log: &Log,
+    service: &Service,
     farewell: &[u8],
     client: impl Fn(&Arc<Peer>) + Sync,
-) -> io::Result<()> {
+) -> Result<(), String> {
     let listener = Arc::new(listener);
-    wake_on_stop(&listener, stop)?;
-    let connections = Connections::default();
-    let flusher = Flusher::default();
+    wake_on_stop(&listener, &service.stop).map_err(|error| format!("cannot accept: {error}"))?;
     thread::scope(|scope| {
-        let flushing = flusher.clone();
-        thread::Builder::new().name("flush".into()).spawn_scoped(scope, move || flushing.run())?;
-        let reception = Reception { connections: &connections, flusher: &flusher, log, client: &client };
-        reception.accept_until(stop, &listener, scope);
-        connections.dismiss(farewell);
-        flusher.close();
-        Ok(())
-    })
+        let reception = Reception { service, client: &client };
+        reception.accept_until_stop(&listener, scope);
+        service.connections.dismiss(farewell);
+    });
+    Ok(())
 }
 
 /// A blocked `accept` does not see a flag. Shutting the listener down wakes it on Linux, and needs no
@@ -95,26 +89,22 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// What the accepting thread needs for each newcomer.
 struct Reception<'a, F> {
-    connections: &'a Connections,
-    flusher: &'a Flusher,
-    log: &'a Log,
+    service: &'a Service,
     client: &'a F,
 }
 
 impl<'a, F: Fn(&Arc<Peer>) + Sync> Reception<'a, F> {
-    fn accept_until<'s>(&self, stop: &Stop, listener: &TcpListener, scope: &'s Scope<'s, 'a>) {
-        let mut next_id = 1;
+    fn accept_until_stop<'s>(&self, listener: &TcpListener, scope: &'s Scope<'s, 'a>) {
+        let stop = &self.service.stop;
         let mut backoff = BACKOFF.0;
         while !stop.requested() {
             match listener.accept() {
-                Ok(_) if stop.requested() => {}
+                _ if stop.requested() => {}
                 Ok((stream, address)) => {
                     backoff = BACKOFF.0;
-                    self.admit(Peer::new(next_id, stream, address, self.flusher.clone()), scope);
-                    next_id += 1;
+                    self.admit(stream, address, scope);
                 }
                 Err(error) if is_passing(&error) => {}
-                Err(_) if stop.requested() => {}
                 Err(error) => {
                     self.complain(&error, backoff);
                     stop.wait(backoff);
@@ -125,23 +115,20 @@ impl<'a, F: Fn(&Arc<Peer>) + Sync> Reception<'a, F> {
     }
 
     /// Gives a newcomer its thread. Without one it is turned away, and nobody else notices.
-    fn admit<'s>(&self, peer: Peer, scope: &'s Scope<'s, 'a>) {
-        let (id, address) = (peer.id(), peer.address());
-        let peer = Arc::new(peer);
-        if let Err(error) = configure(&peer) {
-            return self.log.err(&format!("{address} was gone at once: {error}"));
-        }
-        let entry = Entry::new(self.connections, Arc::clone(&peer));
-        if let Some(oldest) = self.connections.give_way(MAX_UNREGISTERED) {
-            self.log.err(&format!("{oldest} gives way: too many connections that have not registered"));
+    fn admit<'s>(&self, stream: TcpStream, address: SocketAddr, scope: &'s Scope<'s, 'a>) {
+        let Service { connections, flusher, log, .. } = self.service;
+        let entry = match connections.enter(stream, address, flusher) {
+            Ok(entry) => entry,
+            Err(error) => return log.err(&format!("{address} was gone at once: {error}")),
+        };
+        if let Some(oldest) = connections.give_way(MAX_UNREGISTERED) {
+            log.err(&format!("{oldest} gives way: too many connections that have not registered"));
         }
         let client = self.client;
-        let serve = move || {
-            let _entry = entry;
-            client(&peer);
-        };
-        if let Err(error) = thread::Builder::new().name(format!("client-{id}")).spawn_scoped(scope, serve) {
-            self.log.err(&format!("{address} was turned away: no thread for it: {error}"));
+        let name = format!("client-{}", entry.peer().id());
+        let serve = move || client(entry.peer());
+        if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, serve) {
+            log.err(&format!("{address} was turned away: no thread for it: {error}"));
         }
     }
 
@@ -149,9 +136,9 @@ impl<'a, F: Fn(&Arc<Peer>) + Sync> Reception<'a, F> {
     /// registering gives one back. Said once per shortage.
     fn complain(&self, error: &io::Error, backoff: Duration) {
         if backoff == BACKOFF.0 {
-            self.log.err(&format!("cannot accept a connection: {error}"));
+            self.service.log.err(&format!("cannot accept a connection: {error}"));
         }
-        self.connections.give_way(0);
+        self.service.connections.give_way(0);
     }
 }
 
@@ -161,8 +148,8 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 /// Replies go out at once (S5), and a peer that vanished is noticed.
-fn configure(peer: &Peer) -> io::Result<()> {
-    let socket = SockRef::from(peer);
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
@@ -174,20 +161,64 @@ fn configure(peer: &Peer) -> io::Result<()> {
     Ok(())
 }
 
-/// Everyone connected, by number, so in order of arrival.
+/// Everyone connected.
 #[derive(Default)]
-struct Connections {
-    peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
+pub(crate) struct Connections {
+    table: Mutex<Table>,
     /// One of them has gone.
     gone: Condvar,
 }
 
+/// Everyone by number, so in order of arrival.
+#[derive(Default)]
+struct Table {
+    peers: BTreeMap<u64, Arc<Peer>>,
+    /// How many there have been.
+    count: u64,
+}
+
+/// One of the [`Connections`], as long as this lives.
+pub(crate) struct Entry<'a> {
+    connections: &'a Connections,
+    peer: Arc<Peer>,
+}
+
 impl Connections {
+    /// Adds the connection `stream` from `address`.
+    ///
+    /// # Errors
+    /// It is no connection any more.
+    pub(crate) fn enter(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        flusher: &Flusher,
+    ) -> io::Result<Entry<'_>> {
+        configure(&stream)?;
+        let mut table = self.table.lock();
+        table.count += 1;
+        let peer = Arc::new(Peer::new(table.count, stream, address, flusher.clone()));
+        table.peers.insert(peer.id(), Arc::clone(&peer));
+        Ok(Entry { connections: self, peer })
+    }
+
+    /// Says `farewell` to everyone, and waits until they have closed or [`GOODBYE`] is over.
+    pub(crate) fn dismiss(&self, farewell: &[u8]) {
+        let mut table = self.table.lock();
+        for peer in table.peers.values() {
+            peer.send(peer.id(), farewell);
+            peer.finish();
+        }
+        let end = Instant::now() + GOODBYE;
+        while !table.peers.is_empty() && !self.gone.wait_until(&mut table, end).timed_out() {}
+        table.peers.values().for_each(|peer| peer.close());
+    }
+
     /// Cuts off who waited longest without registering, if there are more than `limit` such connections. Its
     /// address.
     fn give_way(&self, limit: usize) -> Option<SocketAddr> {
-        let peers = self.peers.lock();
-        let mut unregistered = peers.values().filter(|peer| !peer.is_registered() && !peer.is_closed());
+        let table = self.table.lock();
+        let mut unregistered = table.peers.values().filter(|peer| !peer.is_registered() && !peer.is_closed());
         let oldest = unregistered.next()?;
         if unregistered.count() < limit {
             return None;
@@ -195,36 +226,18 @@ impl Connections {
         oldest.close();
         Some(oldest.address())
     }
-
-    /// Says `farewell` to everyone, and waits until they have closed or [`GOODBYE`] is over.
-    fn dismiss(&self, farewell: &[u8]) {
-        let mut peers = self.peers.lock();
-        for peer in peers.values() {
-            peer.send(peer.id(), farewell);
-            peer.finish();
-        }
-        let end = Instant::now() + GOODBYE;
-        while !peers.is_empty() && !self.gone.wait_until(&mut peers, end).timed_out() {}
-        peers.values().for_each(|peer| peer.close());
-    }
 }
 
-/// One of the [`Connections`], while its thread lives.
-struct Entry<'a> {
-    connections: &'a Connections,
-    peer: Arc<Peer>,
-}
-
-impl<'a> Entry<'a> {
-    fn new(connections: &'a Connections, peer: Arc<Peer>) -> Self {
-        connections.peers.lock().insert(peer.id(), Arc::clone(&peer));
-        Self { connections, peer }
+impl Entry<'_> {
+    /// The connected client.
+    pub(crate) const fn peer(&self) -> &Arc<Peer> {
+        &self.peer
     }
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.connections.peers.lock().remove(&self.peer.id());
+        self.connections.table.lock().peers.remove(&self.peer.id());
         self.connections.gone.notify_all();
     }
 }
