@@ -39,6 +39,10 @@ pub(crate) enum Event {
     Message(Result<String, TooLong>),
     /// The connection has ended.
     Closed,
+    /// A datagram, and by which of the server's addresses it came.
+    Datagram(usize, Vec<u8>),
+    /// Nobody listens at that one of the server's addresses.
+    Refused(usize),
     /// Ctrl-C, SIGTERM or SIGHUP, or nobody reads our output any more: the client is to end.
     Interrupt,
 }
@@ -84,7 +88,7 @@ impl Events {
         };
         match &event {
             Event::Line(_) => drop(self.lines.try_recv()),
-            Event::Message(_) => drop(self.messages.try_recv()),
+            Event::Message(_) | Event::Datagram(..) => drop(self.messages.try_recv()),
             _ => {}
         }
         Some(event)
@@ -113,6 +117,11 @@ impl EventSender {
     /// Sends a message of the server, waiting while many do. False: nobody takes it any more.
     pub(crate) fn message(&self, message: Result<String, TooLong>) -> bool {
         self.messages.send(()).is_ok() && self.events.send(Event::Message(message)).is_ok()
+    }
+
+    /// Sends a datagram of the server, waiting while many do. False: nobody takes it any more.
+    pub(crate) fn datagram(&self, route: usize, datagram: Vec<u8>) -> bool {
+        self.messages.send(()).is_ok() && self.events.send(Event::Datagram(route, datagram)).is_ok()
     }
 
     /// The user, or the system, wants the program to end; the second time at once (A5).

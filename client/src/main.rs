@@ -1,16 +1,18 @@
 //! `chat-client PROTOCOL …`: the clients of five networking assignments in one program.
 //!
 //! - [`lobby`] and its like: one module per protocol, and one row in [`PROTOCOLS`].
-//! - [`events`]: all that can happen, on one channel; [`connection`], [`terminal`], [`signals`]: where it
-//!   comes from.
+//! - [`events`]: all that can happen, on one channel; [`connection`], [`udp`], [`terminal`],
+//!   [`signals`]: where it comes from.
 //! - [`options`]: the command line.
 
 mod connection;
 mod events;
 mod lobby;
 mod options;
+mod overlay;
 mod signals;
 mod terminal;
+mod udp;
 
 use getopts::{Matches, Options};
 use options::Failure;
@@ -27,13 +29,22 @@ struct Protocol {
     run: fn(&Matches) -> Result<(), Failure>,
 }
 
-const PROTOCOLS: &[Protocol] = &[Protocol {
-    name: "lobby",
-    about: "JOIN, LIST, MESG, BCST and QUIT over TCP",
-    usage: lobby::USAGE,
-    options: lobby::options,
-    run: lobby::run,
-}];
+const PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        name: "lobby",
+        about: "JOIN, LIST, MESG, BCST and QUIT over TCP",
+        usage: lobby::USAGE,
+        options: lobby::options,
+        run: lobby::run,
+    },
+    Protocol {
+        name: "overlay",
+        about: "messages by name over UDP, through linked servers",
+        usage: overlay::USAGE,
+        options: overlay::options,
+        run: overlay::run,
+    },
+];
 
 /// The status of a wrong command line (A4).
 const WRONG_USAGE: u8 = 2;

@@ -26,10 +26,16 @@ pub(crate) fn host_and_port(matches: &Matches) -> Result<(String, u16), Failure>
     match matches.free.as_slice() {
         [] => Err(Failure::Usage("host and port are missing".into())),
         [host] => Err(Failure::Usage(format!("the port behind '{host}' is missing"))),
-        [host, port] => match port.parse() {
-            Ok(number) if number > 0 => Ok((host.clone(), number)),
-            _ => Err(Failure::Usage(format!("the port must be a number from 1 to 65535, not '{port}'"))),
-        },
+        [host, value] => Ok((host.clone(), port(value)?)),
         [_, _, extra, ..] => Err(Failure::Usage(format!("one argument too many: '{extra}'"))),
     }
+}
+
+/// `value` as a port to connect to.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn port(value: &str) -> Result<u16, Failure> {
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| Failure::Usage(format!("the port must be a number from 1 to 65535, not '{value}'")))
 }

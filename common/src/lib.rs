@@ -20,5 +20,6 @@ extern crate alloc;
 pub mod deliveries;
 pub mod frame;
 pub mod lobby;
+pub mod overlay;
 pub mod roster;
 pub mod text;

@@ -1,18 +1,20 @@
 //! `chat-server PROTOCOL …`: the servers of five networking assignments in one program.
 //!
 //! - [`lobby`] and its like: one module per protocol, and one row in [`PROTOCOLS`].
-//! - [`tcp`]: bind, accept, a thread per client; [`peer`]: one client's socket and outbox.
+//! - [`tcp`]: bind, accept, a thread per client; [`peer`]: one client's socket and outbox. [`udp`]: datagrams.
 //! - [`service`]: what every server has while it runs. [`stop`], [`signals`]: how it ends; [`log`]: its terminal.
 //! - [`options`]: the command line.
 
 mod lobby;
 mod log;
 mod options;
+mod overlay;
 mod peer;
 mod service;
 mod signals;
 mod stop;
 mod tcp;
+mod udp;
 
 use getopts::{Matches, Options};
 use options::Failure;
@@ -29,13 +31,22 @@ struct Protocol {
     run: fn(&Matches) -> Result<(), Failure>,
 }
 
-const PROTOCOLS: &[Protocol] = &[Protocol {
-    name: "lobby",
-    about: "JOIN, LIST, MESG, BCST and QUIT over TCP, ten seats",
-    usage: lobby::USAGE,
-    options: lobby::options,
-    run: lobby::run,
-}];
+const PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        name: "lobby",
+        about: "JOIN, LIST, MESG, BCST and QUIT over TCP, ten seats",
+        usage: lobby::USAGE,
+        options: lobby::options,
+        run: lobby::run,
+    },
+    Protocol {
+        name: "overlay",
+        about: "clients over UDP, and TCP links between servers",
+        usage: overlay::USAGE,
+        options: overlay::options,
+        run: overlay::run,
+    },
+];
 
 /// The status of a wrong command line (A4).
 const WRONG_USAGE: u8 = 2;

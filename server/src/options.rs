@@ -38,6 +38,14 @@ pub(crate) fn max_clients(matches: &Matches) -> Result<usize, Failure> {
     })
 }
 
+/// The port that the option `name` gives, if it is given.
+///
+/// # Errors
+/// It is no port.
+pub(crate) fn port(matches: &Matches, name: &str) -> Result<Option<u16>, Failure> {
+    matches.opt_str(name).map(|value| parse_port(&value)).transpose()
+}
+
 /// The one argument that is no option: the port. Port 0 asks the system for a free one.
 ///
 /// # Errors
@@ -45,9 +53,13 @@ pub(crate) fn max_clients(matches: &Matches) -> Result<usize, Failure> {
 pub(crate) fn only_port(matches: &Matches) -> Result<u16, Failure> {
     match matches.free.as_slice() {
         [] => Err(Failure::Usage("the port is missing".into())),
-        [port] => port
-            .parse()
-            .map_err(|_| Failure::Usage(format!("the port must be a number from 0 to 65535, not '{port}'"))),
+        [port] => parse_port(port),
         [_, extra, ..] => Err(Failure::Usage(format!("one argument too many: '{extra}'"))),
     }
+}
+
+fn parse_port(value: &str) -> Result<u16, Failure> {
+    value
+        .parse()
+        .map_err(|_| Failure::Usage(format!("the port must be a number from 0 to 65535, not '{value}'")))
 }

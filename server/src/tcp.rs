@@ -77,8 +77,8 @@ fn wake_on_stop(listener: &Arc<TcpListener>, stop: &Stop) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a listener on `address` can be reached from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
+/// Where a socket bound to `address` can be reached from this machine.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),

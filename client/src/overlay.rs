@@ -1,0 +1,148 @@
+//! The overlay's client: registers until it is welcome, then passes on what is typed and what comes.
+
+use crate::events::{self, Event, Events};
+use crate::options::{self, Failure};
+use crate::signals::Watch;
+use crate::terminal::{Settings, Terminal};
+use crate::udp::Sockets;
+use chat_common::frame::MAX_MESSAGE;
+use chat_common::overlay::{Reply, Request, text};
+use chat_common::text::is_name;
+use getopts::{Matches, Options};
+use std::time::{Duration, Instant};
+
+/// The source's own line (O2).
+pub(crate) const USAGE: &str =
+    "usage: chat-client overlay -s <serverAddress> -p <serverPort> -n <clientName>";
+
+/// How often `register` is sent until the server answers: UDP may lose it (O7).
+const REPEAT: Duration = Duration::from_secs(1);
+
+/// How long the server may take to answer (O7).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What can be typed (O19).
+const HINT: &str = "type: sendto <clientName> <message>, or: exit";
+
+/// The command line behind `chat-client overlay`.
+pub(crate) fn options() -> Options {
+    let mut options = options::common();
+    options.optopt("s", "", "name or address of the server; required", "HOST");
+    options.optopt("p", "", "its port for clients (UDP); required", "PORT");
+    options.optopt("n", "", "the name to register; required", "NAME");
+    options
+}
+
+/// Chats until the user or a signal ends it.
+///
+/// # Errors
+/// The command line is wrong, or no server answers.
+pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
+    if let Some(extra) = matches.free.first() {
+        return Err(Failure::Usage(format!("one argument too many: '{extra}'")));
+    }
+    let missing = |option| Failure::Usage(format!("-{option} is missing"));
+    let host = matches.opt_str("s").ok_or_else(|| missing('s'))?;
+    let port = options::port(&matches.opt_str("p").ok_or_else(|| missing('p'))?)?;
+    let name = matches.opt_str("n").ok_or_else(|| missing('n'))?;
+    if !is_name(&name) {
+        return Err(Failure::Usage(format!(
+            "the name must be one word of at most 32 letters, digits, '-', '_' and '.', not '{name}'"
+        )));
+    }
+    chat(&host, port, &name).map_err(Failure::Fatal)
+}
+
+fn chat(host: &str, port: u16, name: &str) -> Result<(), String> {
+    let (sender, events) = events::channel();
+    let watch = Watch::start(&sender)?;
+    let mut sockets = Sockets::open(host, port, &sender)?;
+    let welcome = register(&mut sockets, &events, name)
+        .ok_or_else(|| format!("no server answers at {host} port {port}"))?;
+    let settings = Settings { prompt: "", is_last: |line| line == EXIT };
+    let terminal = Terminal::start(settings, &sender, || ()).map_err(|error| error.to_string())?;
+    if welcome {
+        terminal.line(format!("connected to server and registered {name}"));
+        converse(&sockets, events, &terminal, name);
+    } else {
+        drop(events);
+    }
+    terminal.line("terminating client...".into());
+    terminal.close();
+    sockets.close();
+    watch.close();
+    Ok(())
+}
+
+/// What ends the client (O19).
+const EXIT: &str = "exit";
+
+/// Registers at every address of the server until one answers. True: welcome. False: the user ended it. None:
+/// nobody answered.
+fn register(sockets: &mut Sockets, events: &Events, name: &str) -> Option<bool> {
+    let request = Request::Register(name).to_string();
+    let end = Instant::now() + PATIENCE;
+    let mut repeat = Instant::now();
+    loop {
+        let now = Instant::now();
+        if now >= end {
+            return None;
+        }
+        if now >= repeat {
+            sockets.send(&request);
+            repeat = now + REPEAT;
+        }
+        match events.next(Some(repeat.min(end))) {
+            Some(Event::Datagram(route, datagram)) if sockets.is_current(route) => {
+                if Reply::decode(&text(&datagram)) == Some(Reply::Welcome(name)) {
+                    return Some(true);
+                }
+            }
+            // Nobody listens there. The next address is tried at once, the first again in its turn.
+            Some(Event::Refused(route)) if sockets.is_current(route) => {
+                if sockets.advance() {
+                    repeat = now;
+                }
+            }
+            Some(Event::Interrupt) => return Some(false),
+            Some(_) => {}
+            None => {
+                sockets.advance();
+            }
+        }
+    }
+}
+
+/// Handles events until the user ends it.
+fn converse(sockets: &Sockets, events: Events, terminal: &Terminal, name: &str) {
+    loop {
+        match events.next(None) {
+            Some(Event::Line(line)) if line == EXIT => return,
+            Some(Event::Line(line)) => typed(&line, sockets, terminal),
+            Some(Event::Datagram(route, datagram)) if sockets.is_current(route) => {
+                let datagram = text(&datagram);
+                match Reply::decode(&datagram) {
+                    Some(Reply::RecvFrom(sender, message)) => terminal.line(format!("{sender}: {message}")),
+                    // A late answer to a repeated `register`.
+                    Some(Reply::Welcome(own)) if own == name => {}
+                    _ if datagram.is_empty() => {}
+                    _ => terminal.line(datagram.into_owned()),
+                }
+            }
+            Some(Event::Eof | Event::Interrupt) => return,
+            _ => {}
+        }
+    }
+}
+
+/// O19: a sendto is sent, anything else gets a hint.
+fn typed(line: &str, sockets: &Sockets, terminal: &Terminal) {
+    if line.is_empty() {
+        return;
+    }
+    match Request::decode(line) {
+        Ok(Request::SendTo(..)) if line.len() <= MAX_MESSAGE => sockets.send(line),
+        Ok(Request::SendTo(..)) => terminal.hint(&format!("longer than {MAX_MESSAGE} bytes; not sent")),
+        _ => terminal.hint(HINT),
+    }
+}
