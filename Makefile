@@ -4,7 +4,14 @@ PROTOCOL ?= lobby
 HOST     ?= 127.0.0.1
 PORT     ?= 8001
 
-PROTOCOLS := lobby
+# A protocol is a name, and what stands behind it on the two command lines.
+PROTOCOLS := lobby overlay
+
+SERVER_lobby   = $(PORT)
+CLIENT_lobby   = '$(HOST)' $(PORT) $(if $(NAME),--name '$(NAME)')
+
+SERVER_overlay = -p $(PORT) $(if $(OVERLAY),-o '$(OVERLAY)') $(if $(PEER),-s '$(peer_host)' -t '$(peer_port)')
+CLIENT_overlay = -s '$(HOST)' -p $(PORT) -n '$(NAME)'
 
 .PHONY: help build run-server run-client test test-program lint bench
 
@@ -13,21 +20,23 @@ help: ## list what there is (this)
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) \
 	  | while IFS='|' read -r target text; do printf '  %-13s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo 'PROTOCOL is one of: $(PROTOCOLS).'
+	@echo 'overlay:  a server takes links with OVERLAY=9101, and makes one with PEER=127.0.0.1:9101; a client needs NAME.'
 
 build: ## build server and client, optimized
 	cargo build --release -p chat-server -p chat-client
 
 run-server: ## run a server      [PORT=8001] [PROTOCOL=lobby] [BIND=127.0.0.1] [MAX_CLIENTS=10] [ARGS=--help]
-	$(call check_protocol)$(call check_number,PORT,65535)$(if $(MAX_CLIENTS),$(call check_number,MAX_CLIENTS,10000))
+	$(call check_protocol)$(call check_numbers,PORT OVERLAY,65535)$(call check_numbers,MAX_CLIENTS,10000)$(call check_peer)
 	@cargo build --release -p chat-server
-	@exec cargo run --release --quiet -p chat-server -- $(PROTOCOL) $(PORT) \
+	@exec cargo run --release --quiet -p chat-server -- $(PROTOCOL) $(SERVER_$(PROTOCOL)) \
 	  $(if $(BIND),--bind '$(BIND)') $(if $(MAX_CLIENTS),--max-clients $(MAX_CLIENTS)) $(ARGS)
 
 run-client: ## run a client      [HOST=127.0.0.1] [PORT=8001] [PROTOCOL=lobby] [NAME=Alice] [ARGS=--help]
-	$(call check_protocol)$(call check_number,PORT,65535)
+	$(call check_protocol)$(call check_numbers,PORT,65535)$(if $(filter overlay,$(PROTOCOL)),$(call check_name))
 	@cargo build --release -p chat-client
-	@exec cargo run --release --quiet -p chat-client -- $(PROTOCOL) '$(HOST)' $(PORT) \
-	  $(if $(NAME),--name '$(NAME)') $(ARGS)
+	@exec cargo run --release --quiet -p chat-client -- $(PROTOCOL) $(CLIENT_$(PROTOCOL)) $(ARGS)
 
 test: ## run every test
 	cargo test --workspace
@@ -46,7 +55,15 @@ bench: ## measure the server against a bare relay  [ARGS=--short]; writes bench.
 	cargo bench -p chat-tests --bench lobby -- $(ARGS)
 
 # A wrong value is one line, said before anything is built.
-check_protocol = $(if $(filter $(PROTOCOLS),$(PROTOCOL)),,$(error there is no PROTOCOL '$(PROTOCOL)': use $(PROTOCOLS)))
+check_protocol = $(if $(filter $(PROTOCOLS),$(PROTOCOL)),,$(error there is no PROTOCOL '$(PROTOCOL)': use one of $(PROTOCOLS)))
+check_name     = $(if $(NAME),,$(error NAME is missing: the overlay's client needs one, such as NAME=ann))
+check_peer     = $(if $(PEER),$(if $(call is_number,$(peer_port),65535),,$(error PEER must be HOST:PORT, not '$(PEER)')))
 
-# $(call check_number,VARIABLE,MAXIMUM)
-check_number = $(if $(shell expr '$($1)' : '[0-9]\{1,5\}$$' >/dev/null && test '$($1)' -le $2 && echo fine),,$(error $1 must be a number up to $2, not '$($1)'))
+# $(call check_numbers,VARIABLES,MAXIMUM): those that are set.
+check_numbers = $(foreach variable,$1,$(if $($(variable)),$(if $(call is_number,$($(variable)),$2),,$(error \
+  $(variable) must be a number up to $2, not '$($(variable))'))))
+is_number     = $(shell expr '$1' : '[0-9]\{1,5\}$$' >/dev/null && test '$1' -le $2 && echo yes)
+
+# PEER=127.0.0.1:9101 or PEER=[::1]:9101
+peer_port = $(shell peer='$(PEER)'; echo "$${peer##*:}")
+peer_host = $(shell peer='$(PEER)'; echo "$${peer%:*}" | tr -d '[]')
