@@ -34,6 +34,9 @@ const HOPELESS_BYTES: usize = 1 << 20;
 /// A reader that takes nothing for so long, while something waits for it, is cut off (S4).
 const HOPELESS_TIME: Duration = Duration::from_secs(5);
 
+/// How much the flusher sends before it lets others at the outbox.
+const PIECE: usize = 64 << 10;
+
 /// How long a finished connection waits for its peer to close, too (S6).
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -83,6 +86,16 @@ enum State {
     Finished,
     /// Cut off: what waited is dropped.
     Closed,
+}
+
+/// What one attempt to flush did.
+enum Flushed {
+    /// The socket took some; more waits.
+    Some,
+    /// The socket took nothing.
+    Nothing,
+    /// Nothing waits any more.
+    All,
 }
 
 /// What one read brought.
@@ -240,21 +253,40 @@ impl Peer {
 
     /// Tries to send what waits. Whether anything still does.
     fn flush(&self) -> bool {
-        let mut outbox = self.outbox.lock();
-        while outbox.state != State::Closed && !outbox.waiting.is_empty() {
-            match self.try_send(outbox.waiting.as_slices().0) {
-                Ok(0) => break,
-                Ok(taken) => outbox.remove(taken),
-                Err(_) => self.cut(&mut outbox, None),
+        for _ in 0..HOPELESS_BYTES / PIECE {
+            match self.flush_piece() {
+                Flushed::Some => {}
+                Flushed::Nothing => return true,
+                Flushed::All => return false,
             }
         }
+        true
+    }
+
+    /// Tries to send one piece of what waits. In between, others get at the outbox: a sender may hold a
+    /// registry meanwhile.
+    fn flush_piece(&self) -> Flushed {
+        let mut outbox = self.outbox.lock();
         if outbox.waiting.is_empty() {
-            self.shut_if_sent(&mut outbox);
-        } else if outbox.took.elapsed() >= HOPELESS_TIME {
-            self.cut(&mut outbox, Some("it took nothing for 5 s"));
+            // It was cut off meanwhile.
+            return Flushed::All;
+        }
+        let front = outbox.waiting.as_slices().0;
+        let taken = self.try_send(front.get(..PIECE).unwrap_or(front));
+        match taken {
+            Err(_) => self.cut(&mut outbox, None),
+            Ok(0) if outbox.took.elapsed() >= HOPELESS_TIME => {
+                self.cut(&mut outbox, Some("it took nothing for 5 s"));
+            }
+            Ok(0) => return Flushed::Nothing,
+            Ok(taken) => outbox.remove(taken),
         }
         self.changed.notify_all();
-        !outbox.waiting.is_empty()
+        if !outbox.waiting.is_empty() {
+            return Flushed::Some;
+        }
+        self.shut_if_sent(&mut outbox);
+        Flushed::All
     }
 
     /// Offers `bytes` to the socket. How many it took, perhaps none; never waits.

@@ -1,0 +1,166 @@
+//! A server under measurement: a process of its own, so that what it uses can be told from what the load
+//! uses.
+
+use std::env;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
+
+use super::options::CONTEND;
+use super::processors::Processors;
+
+/// A running server, killed when dropped.
+pub(crate) struct Contender {
+    child: Child,
+    address: SocketAddr,
+}
+
+/// What a process holds at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Usage {
+    /// Resident memory in KiB. What the kernel keeps for its sockets is not in it.
+    pub(crate) resident: f64,
+    /// Threads, the main thread among them.
+    pub(crate) threads: f64,
+}
+
+impl Contender {
+    /// Starts `program` and waits for the line on its stderr that ends with the address where it listens.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends without such a line.
+    pub(crate) fn start(program: &Path, arguments: &[&str], processors: Processors) -> io::Result<Self> {
+        let mut command = Command::new(env::current_exe()?);
+        command
+            .arg(CONTEND)
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child =
+            processors.apart(|| command.spawn()).map_err(|error| cannot_start(program, &error))?;
+        let stderr = child.stderr.take().map(BufReader::new);
+        let address = stderr.and_then(|stderr| listening_on(program, stderr));
+        // From here on it is killed, also when it has not said where it listens.
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let contender = Self { child, address: address.unwrap_or(unknown) };
+        match address {
+            Some(_) => Ok(contender),
+            None => Err(cannot_start(program, &"it does not say \"listening on ADDRESS:PORT\"")),
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it holds now.
+    pub(crate) fn usage(&self) -> io::Result<Usage> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        Ok(Usage { resident: field(&status, "VmRSS:")?, threads: field(&status, "Threads:")? })
+    }
+
+    /// The processor time that it has used so far, all its threads together.
+    pub(crate) fn processor_time(&self) -> io::Result<Duration> {
+        let pid = i32::try_from(self.child.id()).map_err(io::Error::other)?;
+        Ok(clock_getcpuclockid(Pid::from_raw(pid))?.now()?.into())
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Becomes the program of this command line, which the system kills when the bench ends, however that ends:
+/// also when it is killed itself, and nobody is there to do it.
+///
+/// # Errors
+/// There is no such program. Otherwise it does not return.
+pub(crate) fn contend(command_line: &[String]) -> io::Result<()> {
+    let (program, arguments) = command_line.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    set_pdeathsig(Signal::SIGKILL)?;
+    Err(Command::new(program).args(arguments).exec())
+}
+
+/// The path of the program `name` that was built with this bench: `<target>/<profile>/name`, where this
+/// executable is `<target>/<profile>/deps/…`.
+///
+/// # Errors
+/// It has not been built.
+pub(crate) fn program(name: &str) -> io::Result<PathBuf> {
+    let executable = env::current_exe()?;
+    let directory = executable.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let path = directory.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    let path = path.display();
+    Err(io::Error::other(format!("{path} is not there; build it first: cargo build --release -p {name}")))
+}
+
+/// Lets this process, and the servers that it starts, have so many file descriptors.
+///
+/// # Errors
+/// The system's hard limit is lower.
+pub(crate) fn allow_descriptors(wanted: u64) -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft >= wanted {
+        return Ok(());
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).map_err(|error| {
+        let text = format!("needs {wanted} file descriptors, the limit is {hard} (ulimit -Hn): {error}");
+        io::Error::other(text)
+    })
+}
+
+/// The address behind the last blank of the line that says it. What comes behind that line goes to our own
+/// stderr.
+fn listening_on(program: &Path, mut stderr: BufReader<ChildStderr>) -> Option<SocketAddr> {
+    loop {
+        let mut line = String::new();
+        if stderr.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        match line.split_once("listening on ") {
+            Some((_, address)) => {
+                let name = program.file_name()?.to_string_lossy().into_owned();
+                thread::spawn(move || pass_on(&name, stderr));
+                return address.trim().parse().ok();
+            }
+            None => eprint!("{line}"),
+        }
+    }
+}
+
+fn pass_on(name: &str, stderr: BufReader<ChildStderr>) {
+    for line in stderr.lines().map_while(Result::ok) {
+        eprintln!("{name}: {line}");
+    }
+}
+
+fn cannot_start(program: &Path, cause: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("cannot start {}: {cause}", program.display()))
+}
+
+/// The number behind `name` in the text of `/proc/…/status`.
+fn field(status: &str, name: &str) -> io::Result<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("no number behind {name} in /proc/…/status")))
+}

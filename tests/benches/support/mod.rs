@@ -1,0 +1,21 @@
+//! What every bench of a chat server needs, whatever its protocol:
+//!
+//! - [`options`]: the command line of a bench;
+//! - [`contender`]: a server under measurement, a process of its own, and what it uses of memory, threads and
+//!   processor;
+//! - [`processors`]: which of them the load has, and which a contender;
+//! - [`party`]: its clients and the load that they make, with [`client`] for one of them and [`sleeper`] for
+//!   one that has stopped reading;
+//! - [`rounds`]: two contenders measured by turns;
+//! - [`report`]: the figures as a table and as CSV.
+//!
+//! A bench brings a [`party::Wire`] for its protocol, and says what to measure.
+
+pub(crate) mod client;
+pub(crate) mod contender;
+pub(crate) mod options;
+pub(crate) mod party;
+pub(crate) mod processors;
+pub(crate) mod report;
+pub(crate) mod rounds;
+pub(crate) mod sleeper;

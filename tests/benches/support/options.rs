@@ -1,0 +1,66 @@
+//! The command line of a bench.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// What stands behind the name of the bench.
+pub(crate) enum Command {
+    /// Measure.
+    Measure(Options),
+    /// Be the baseline that is measured against: the bench starts itself as that.
+    Baseline,
+    /// Become a contender: the program and its arguments. The bench starts itself as that, too.
+    Contend(Vec<String>),
+    /// Say what can be given.
+    Help,
+}
+
+/// How to measure.
+pub(crate) struct Options {
+    /// Only prove that it works: a few seconds, no figures worth reading.
+    pub(crate) short: bool,
+    /// Where the figures go as CSV.
+    pub(crate) csv: PathBuf,
+}
+
+/// What `--help` prints.
+pub(crate) const USAGE: &str = "\
+usage: cargo bench -p chat-tests --bench NAME -- [--short] [--csv FILE]
+
+  --short      only prove that it works, in a few seconds
+  --csv FILE   where to write the figures as CSV (default: bench.csv in the workspace)
+  --help       print this
+";
+
+/// The argument, told to nobody, that makes this process the baseline.
+pub(crate) const BASELINE: &str = "--floor";
+
+/// The argument, told to nobody, that makes this process the contender whose command line follows.
+pub(crate) const CONTEND: &str = "--contend";
+
+/// Reads the arguments of this process.
+///
+/// # Errors
+/// One line that says which argument is wrong.
+pub(crate) fn parse() -> Result<Command, String> {
+    let mut options = Options { short: false, csv: workspace().join("bench.csv") };
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--short" => options.short = true,
+            "--csv" => options.csv = arguments.next().ok_or("--csv needs a file")?.into(),
+            "--help" | "-h" => return Ok(Command::Help),
+            CONTEND => return Ok(Command::Contend(arguments.collect())),
+            BASELINE => return Ok(Command::Baseline),
+            // cargo says this to every bench.
+            "--bench" => {}
+            other => return Err(format!("unknown argument: {other}")),
+        }
+    }
+    Ok(Command::Measure(options))
+}
+
+fn workspace() -> &'static Path {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests)
+}
