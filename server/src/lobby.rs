@@ -15,7 +15,7 @@ use chat_common::text::printable;
 use getopts::{Matches, Options};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -133,14 +133,13 @@ impl Server<'_> {
     /// Handles messages under one lock, delivers what they made with one write for each receiver, and logs
     /// them with one write (S5). Then, holding no lock, waits for live readers that this client floods (S3).
     fn batch(&self, peer: &Arc<Peer>, lines: &mut Lines, now: Duration) -> Next {
-        let mut out = Deliveries::new();
+        let mut out = Deliveries::new(peer.id());
         let mut log = String::new();
         let mut registry = self.registry.lock();
         let next = registry.apply_lines(peer, lines, now, &mut out, &mut log);
-        let mut crowded = registry.deliver(peer.id(), &mut out);
+        let crowded = registry.deliver(peer.id(), &out);
         if matches!(next, Next::End) {
-            registry.leave(peer, &mut out, &mut log);
-            crowded.extend(registry.deliver(peer.id(), &mut out));
+            self.remove(&mut registry, peer, &mut log);
         }
         self.service.log.out(&log);
         drop(registry);
@@ -152,18 +151,31 @@ impl Server<'_> {
 
     /// Removes a connection that has ended, if that was not done yet.
     fn leave(&self, peer: &Arc<Peer>) {
-        let mut out = Deliveries::new();
         let mut log = String::new();
         let mut registry = self.registry.lock();
-        registry.leave(peer, &mut out, &mut log);
-        // When the server stops, everybody hears that and nothing behind it (L22).
-        if !self.service.stop.requested() {
-            registry.deliver(peer.id(), &mut out);
-        }
+        self.remove(&mut registry, peer, &mut log);
         self.service.log.out(&log);
         drop(registry);
         if let Some(verdict) = peer.verdict() {
             self.service.log.err(&format!("{} was cut off: {verdict}", peer.address()));
+        }
+    }
+
+    /// Removes a connection and tells the others: its name and its place are free at once (L21).
+    fn remove(&self, registry: &mut Registry, peer: &Peer, log: &mut String) {
+        if registry.peers.remove(&peer.id()).is_none() {
+            return;
+        }
+        peer.set_registered(false);
+        let mut out = Deliveries::new(peer.id());
+        let name = registry.lobby.leave(peer.id(), &mut out);
+        // When the server stops, everybody hears that and nothing behind it (L22).
+        if !self.service.stop.requested() {
+            registry.deliver(peer.id(), &out);
+        }
+        match name {
+            Some(name) => note(log, peer, Reply::Left(&name)),
+            None => note(log, peer, "disconnected"),
         }
     }
 }
@@ -218,48 +230,45 @@ impl Registry {
         let request = line.map_or_else(|error| Some(error.into()), |_| Request::decode(&text));
         let Some(request) = request else { return Outcome::Done };
         let outcome = self.lobby.apply(peer.id(), request, out);
-        let descriptor = peer.descriptor();
-        // Writing to a String cannot fail.
-        let _ = match (request, &outcome) {
-            (Request::Join(name), Outcome::Joined) => {
-                peer.set_registered(true);
-                writeln!(log, "{name} Joined the Chatroom")
-            }
-            (Request::TooLong, Outcome::Refused(error)) => writeln!(log, "Client ({descriptor}): {error}"),
-            (_, Outcome::Refused(error)) => {
-                writeln!(log, "Client ({descriptor}): {text}\nClient ({descriptor}): {error}")
-            }
-            _ => writeln!(log, "Client ({descriptor}): {text}"),
-        };
+        if let (Request::Join(name), Outcome::Joined) = (request, &outcome) {
+            peer.set_registered(true);
+            log.push_str(name);
+            log.push_str(" Joined the Chatroom\n");
+            return outcome;
+        }
+        if request != Request::TooLong {
+            note(log, peer, &text);
+        }
+        if let Outcome::Refused(error) = &outcome {
+            note(log, peer, error);
+        }
         outcome
     }
 
-    /// Gives everyone what there is for them. Who of them the client `sender` has to wait for.
-    fn deliver(&self, sender: u64, out: &mut Deliveries<u64>) -> Vec<Arc<Peer>> {
+    /// Gives everyone what there is for them, the client `from` last: what it said is on its way when it hears
+    /// so. Whom of them it has to wait for.
+    fn deliver(&self, from: u64, out: &Deliveries<u64>) -> Vec<Arc<Peer>> {
         let mut crowded = Vec::new();
-        for (to, bytes) in out.take() {
+        let mut give = |to: u64| {
             if let Some(peer) = self.peers.get(&to)
-                && peer.send(sender, &bytes)
+                && peer.send(from, out.get(to).as_bytes())
             {
                 crowded.push(Arc::clone(peer));
             }
+        };
+        match out.few() {
+            Some(few) => few.for_each(&mut give),
+            None => self.lobby.others(from).for_each(&mut give),
         }
+        give(from);
         crowded
     }
+}
 
-    /// Removes a connection: its name and its place are free at once. Nothing if it was removed already.
-    fn leave(&mut self, peer: &Peer, out: &mut Deliveries<u64>, log: &mut String) {
-        if self.peers.remove(&peer.id()).is_none() {
-            return;
-        }
-        let descriptor = peer.descriptor();
-        peer.set_registered(false);
-        // Writing to a String cannot fail.
-        let _ = match self.lobby.leave(peer.id(), out) {
-            Some(name) => writeln!(log, "Client ({descriptor}): {}", Reply::Left(&name)),
-            None => writeln!(log, "Client ({descriptor}): disconnected"),
-        };
-    }
+/// Adds a line about a client, who is known by its descriptor (L26).
+fn note(log: &mut String, peer: &Peer, what: impl Display) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(log, "Client ({}): {what}", peer.descriptor());
 }
 
 /// A connection that the registry knows. Dropped, also by a panic, it frees name and place (L21).
