@@ -503,3 +503,51 @@ impl Flusher {
         (!list.closed).then(|| std::mem::take(&mut list.peers))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An outbox to which these senders gave so many bytes each, in this order.
+    fn outbox(given: &[(u64, usize)]) -> Outbox {
+        let mut outbox = Outbox::new(Instant::now());
+        for (sender, count) in given {
+            let waited = !outbox.waiting.is_empty();
+            outbox.append(*sender, &vec![0; *count], waited);
+        }
+        outbox
+    }
+
+    fn owed(outbox: &Outbox) -> [usize; 3] {
+        [1, 2, 3].map(|sender| outbox.owes(sender))
+    }
+
+    #[test]
+    fn s3_each_byte_that_waits_is_on_its_senders_account() {
+        let mut outbox = outbox(&[(1, 10), (2, 5), (1, 10), (3, 0), (1, 5)]);
+        assert_eq!(owed(&outbox), [25, 5, 0]);
+        for (taken, left) in [(4, [21, 5, 0]), (6, [15, 5, 0]), (7, [13, 0, 0]), (13, [0, 0, 0])] {
+            outbox.remove(taken);
+            assert_eq!(owed(&outbox), left, "after {taken} more were taken");
+            assert_eq!(outbox.waiting.len(), left.iter().sum::<usize>());
+        }
+        assert!(outbox.senders.is_empty() && outbox.owed.is_empty(), "nothing is remembered");
+    }
+
+    #[test]
+    fn s4_the_clock_of_a_reader_starts_when_it_has_to_be_waited_for() {
+        let mut outbox = outbox(&[]);
+        outbox.took = Instant::now().checked_sub(HOPELESS_TIME).unwrap();
+        assert!(!outbox.is_live());
+        outbox.append(1, b"first", false);
+        assert!(outbox.is_live(), "what was taken long ago says nothing about now");
+    }
+
+    #[test]
+    fn s4_nothing_waits_for_who_was_cut_off() {
+        let mut outbox = outbox(&[(1, 10)]);
+        outbox.close(Some("it took nothing for 5 s"));
+        assert_eq!((owed(&outbox), outbox.waiting.len()), ([0; 3], 0));
+        assert_eq!(outbox.verdict, Some("it took nothing for 5 s"));
+    }
+}
