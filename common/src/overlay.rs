@@ -43,12 +43,18 @@ const MAX_SENDERS: usize = 4096;
 /// to fit a reader of twice [`MAX_MESSAGE`] all the same.
 const MAX_TEXT: usize = 2 * MAX_MESSAGE - 2 * MAX_NAME - 16;
 
-/// The text of a datagram: a newline that arrived at its end is dropped (O4), and so is what a terminal would
-/// obey (A15). What [`Request::decode`] and [`Reply::decode`] read.
+/// A datagram without the line end that some programs send behind it (O4). It does not count as said.
+#[must_use]
+pub fn without_line_end(datagram: &[u8]) -> &[u8] {
+    let line = datagram.strip_suffix(b"\n").unwrap_or(datagram);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The text of a datagram, without its line end, and without what a terminal would obey (A15). What
+/// [`Request::decode`] and [`Reply::decode`] read.
 #[must_use]
 pub fn text(datagram: &[u8]) -> Cow<'_, str> {
-    let line = datagram.strip_suffix(b"\n").unwrap_or(datagram);
-    printable(line.strip_suffix(b"\r").unwrap_or(line))
+    printable(without_line_end(datagram))
 }
 
 /// What a client says to its server (O4, O5).

@@ -180,7 +180,7 @@ impl Server<'_> {
     /// Hands a datagram to its client's thread, without ever waiting. Who has none (yet) is served here.
     fn receive<'s>(&'s self, from: SocketAddr, datagram: &[u8], scope: &'s Scope<'s, '_>) {
         let log = &self.service.log;
-        if datagram.len() > MAX_MESSAGE {
+        if overlay::without_line_end(datagram).len() > MAX_MESSAGE {
             return log.err(&format!("{from}: {}", Error::TooLong));
         }
         let text = overlay::text(datagram).into_owned();
