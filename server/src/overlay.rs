@@ -308,11 +308,13 @@ impl Server<'_> {
         self.part(peer, &mut reader);
     }
 
-    /// Sends what waited, in order and no faster than it is taken; from then on messages go out directly.
+    /// Sends what waited, in order and no faster than it is taken; from then on messages go out directly. What
+    /// waits when the link is gone again goes on waiting.
     fn send_waiting(&self, peer: &Arc<Peer>) {
         loop {
             let mut registry = self.registry.lock();
-            let Some(line) = registry.next_waiting(OWN_LINK).filter(|_| peer.is_open()) else {
+            let line = if peer.is_open() { registry.next_waiting(OWN_LINK) } else { None };
+            let Some(line) = line else {
                 return registry.set_peer(OWN_LINK, Some(Arc::clone(peer)));
             };
             let crowded = peer.send(OWN_LINK, line.as_bytes());

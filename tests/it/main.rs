@@ -15,3 +15,4 @@
 mod life;
 mod limits;
 mod lobby;
+mod overlay;

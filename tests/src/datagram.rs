@@ -82,7 +82,6 @@ impl Datagrams {
     /// The next datagram is `wanted`, byte for byte.
     #[track_caller]
     pub fn expect(&mut self, wanted: impl AsRef<[u8]>) {
-        let quoted = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(bytes));
         match self.receive(DEADLINE) {
             Some(have) if have == wanted.as_ref() => {}
             Some(have) => fail(&quoted(wanted.as_ref()), &quoted(&have), &self.log),
@@ -94,7 +93,7 @@ impl Datagrams {
     #[track_caller]
     pub fn expect_nothing(&mut self) {
         if let Some(have) = self.receive(Duration::ZERO) {
-            fail("no datagram", &format!("{:?}", String::from_utf8_lossy(&have)), &self.log);
+            fail("no datagram", &quoted(&have), &self.log);
         }
     }
 
@@ -106,4 +105,10 @@ impl Datagrams {
         }
         self.peer = Some(from);
     }
+}
+
+/// The start of a datagram, as a failure message shows it.
+fn quoted(bytes: &[u8]) -> String {
+    let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
+    format!("{start:?}, {} bytes", bytes.len())
 }

@@ -22,7 +22,7 @@ pub struct Screen {
     keys: Box<dyn Write + Send>,
     shown: Arc<Shown>,
     // Closing it would hang up on the program.
-    _master: Box<dyn MasterPty + Send>,
+    master: Box<dyn MasterPty + Send>,
 }
 
 struct Shown {
@@ -54,7 +54,7 @@ impl Screen {
         let child = pair.slave.spawn_command(command).expect("start the program");
         let reader = pair.master.try_clone_reader().unwrap();
         let keys = pair.master.take_writer().unwrap();
-        Screen { child, keys, shown: Shown::collect(reader), _master: pair.master }
+        Screen { child, keys, shown: Shown::collect(reader), master: pair.master }
     }
 
     /// Types these keys. `"\r"` is Enter, `"\x03"` Ctrl-C, `"\x04"` Ctrl-D.
@@ -93,6 +93,17 @@ impl Screen {
     pub fn expect_cursor(&self, row: u16, column: u16) {
         let wanted = format!("the cursor at {:?}", (row, column));
         self.wait(&wanted, |screen| screen.cursor_position() == (row, column));
+    }
+
+    /// The program takes keys one by one: its line editor is there. What is typed before is shown by the system itself.
+    #[track_caller]
+    pub fn expect_editor(&self) {
+        // Of the local flags: the system collects a line, and shows it (Linux; termios(3)).
+        const ICANON: u32 = 2;
+        let edited = || self.master.get_termios().filter(|termios| termios.local_flags.bits() & ICANON == 0);
+        if until(DEADLINE, edited).is_none() {
+            fail("a line editor", &format!("none, {}", self.shown.describe()), &Log::default());
+        }
     }
 
     /// The rows as they are now.
