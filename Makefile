@@ -50,9 +50,10 @@ lint: ## check format, lints and documentation; a warning is an error
 	cargo clippy -p chat-client --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
-bench: ## measure the server against a bare relay  [ARGS=--short]; writes bench.csv
+bench: ## measure the servers against bare relays  [ARGS=--short]; writes bench.csv and bench-overlay.csv
 	cargo build --release -p chat-server
 	cargo bench -p chat-tests --bench lobby -- $(ARGS)
+	cargo bench -p chat-tests --bench overlay -- $(ARGS)
 
 # A wrong value is one line, said before anything is built.
 check_protocol = $(if $(filter $(PROTOCOLS),$(PROTOCOL)),,$(error there is no PROTOCOL '$(PROTOCOL)': use one of $(PROTOCOLS)))

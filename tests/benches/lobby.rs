@@ -35,6 +35,9 @@ use support::processors::Processors;
 use support::report::{Figure, Report, Target};
 use support::rounds::{Pair, Turn, interleave, quantile};
 
+/// Where the figures go in the workspace.
+const CSV: &str = "bench.csv";
+
 /// What the lobby says.
 const LOBBY: Wire = Wire {
     join: |name| format!("JOIN {name}\n"),
@@ -113,13 +116,13 @@ const CROWD: usize = 10;
 const FULL_HOUSE: usize = 1000;
 
 fn main() -> ExitCode {
-    let done = match options::parse() {
+    let done = match options::parse(CSV) {
         Ok(Command::Measure(options)) => measure(&options),
-        Ok(Command::Baseline) => floor(),
+        Ok(Command::Baseline(_)) => floor(),
         Ok(Command::Contend(command_line)) => contend(&command_line),
-        Ok(Command::Help) => io::stdout().write_all(options::USAGE.as_bytes()),
+        Ok(Command::Help) => io::stdout().write_all(options::usage(CSV).as_bytes()),
         Err(wrong) => {
-            eprint!("{wrong}\n{}", options::USAGE);
+            eprint!("{wrong}\n{}", options::usage(CSV));
             return ExitCode::from(2);
         }
     };
@@ -138,7 +141,7 @@ fn measure(options: &Options) -> io::Result<()> {
     // A socket for each client of either contender.
     allow_descriptors(2 * most as u64 + SPARE_DESCRIPTORS)?;
     let processors = Processors::share_out()?;
-    let mut report = Report::default();
+    let mut report = Report::new("clients");
     for size in sizes {
         eprintln!("{} clients …", size.clients);
         measure_size(*size, processors, &mut report)?;

@@ -41,6 +41,38 @@ impl Contender {
     /// # Errors
     /// It cannot be started, or ends without such a line.
     pub(crate) fn start(program: &Path, arguments: &[&str], processors: Processors) -> io::Result<Self> {
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (mut contender, stderr) = Self::spawn(program, arguments, unknown, processors)?;
+        match listening_on(program, stderr) {
+            Some(address) => contender.address = address,
+            None => return Err(cannot_start(program, &"it does not say \"listening on ADDRESS:PORT\"")),
+        }
+        Ok(contender)
+    }
+
+    /// Starts `program`, which does not say where it listens: its arguments told it to do so at `address`,
+    /// and it may not yet do so when this returns.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        program: &Path,
+        arguments: &[&str],
+        processors: Processors,
+    ) -> io::Result<Self> {
+        let (contender, stderr) = Self::spawn(program, arguments, address, processors)?;
+        let name = file_name(program);
+        thread::spawn(move || pass_on(&name, stderr));
+        Ok(contender)
+    }
+
+    fn spawn(
+        program: &Path,
+        arguments: &[&str],
+        address: SocketAddr,
+        processors: Processors,
+    ) -> io::Result<(Self, BufReader<ChildStderr>)> {
         let mut command = Command::new(env::current_exe()?);
         command
             .arg(CONTEND)
@@ -49,17 +81,12 @@ impl Contender {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child =
-            processors.apart(|| command.spawn()).map_err(|error| cannot_start(program, &error))?;
-        let stderr = child.stderr.take().map(BufReader::new);
-        let address = stderr.and_then(|stderr| listening_on(program, stderr));
-        // From here on it is killed, also when it has not said where it listens.
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let contender = Self { child, address: address.unwrap_or(unknown) };
-        match address {
-            Some(_) => Ok(contender),
-            None => Err(cannot_start(program, &"it does not say \"listening on ADDRESS:PORT\"")),
-        }
+        let child = processors.apart(|| command.spawn()).map_err(|error| cannot_start(program, &error))?;
+        // From here on it is killed, whatever is wrong with it.
+        let mut contender = Self { child, address };
+        let stderr = contender.child.stderr.take();
+        let stderr = stderr.ok_or_else(|| cannot_start(program, &"it has no stderr"))?;
+        Ok((contender, BufReader::new(stderr)))
     }
 
     /// Where it listens.
@@ -73,6 +100,12 @@ impl Contender {
         Ok(Usage { resident: field(&status, "VmRSS:")?, threads: field(&status, "Threads:")? })
     }
 
+    /// Ends it at once, without waiting until it has ended.
+    pub(crate) fn kill(&mut self) {
+        // Fails only where it has ended.
+        let _ = self.child.kill();
+    }
+
     /// The processor time that it has used so far, all its threads together.
     pub(crate) fn processor_time(&self) -> io::Result<Duration> {
         let pid = i32::try_from(self.child.id()).map_err(io::Error::other)?;
@@ -82,7 +115,7 @@ impl Contender {
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
 }
@@ -139,13 +172,17 @@ fn listening_on(program: &Path, mut stderr: BufReader<ChildStderr>) -> Option<So
         }
         match line.split_once("listening on ") {
             Some((_, address)) => {
-                let name = program.file_name()?.to_string_lossy().into_owned();
+                let name = file_name(program);
                 thread::spawn(move || pass_on(&name, stderr));
                 return address.trim().parse().ok();
             }
             None => eprint!("{line}"),
         }
     }
+}
+
+fn file_name(program: &Path) -> String {
+    program.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn pass_on(name: &str, stderr: BufReader<ChildStderr>) {

@@ -4,18 +4,24 @@
 //! - [`contender`]: a server under measurement, a process of its own, and what it uses of memory, threads and
 //!   processor;
 //! - [`processors`]: which of them the load has, and which a contender;
-//! - [`party`]: its clients and the load that they make, with [`client`] for one of them and [`sleeper`] for
-//!   one that has stopped reading;
-//! - [`rounds`]: two contenders measured by turns;
+//! - [`party`]: clients that speak TCP, and the load that they make, with [`client`] for one of them and
+//!   [`sleeper`] for one that has stopped reading;
+//! - [`couple`]: two clients that speak UDP, and the load that they make;
+//! - [`sockets`]: which connections there are;
+//! - [`rounds`]: contenders measured by turns;
 //! - [`report`]: the figures as a table and as CSV.
 //!
-//! A bench brings a [`party::Wire`] for its protocol, and says what to measure.
+//! A bench brings a `Wire` for its protocol ([`party::Wire`] or [`couple::Wire`]), and says what to measure.
+
+#![allow(dead_code, reason = "every bench is a program of its own, and uses a part of this")]
 
 pub(crate) mod client;
 pub(crate) mod contender;
+pub(crate) mod couple;
 pub(crate) mod options;
 pub(crate) mod party;
 pub(crate) mod processors;
 pub(crate) mod report;
 pub(crate) mod rounds;
 pub(crate) mod sleeper;
+pub(crate) mod sockets;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Command {
     /// Measure.
     Measure(Options),
-    /// Be the baseline that is measured against: the bench starts itself as that.
-    Baseline,
+    /// Be the baseline that is measured against: the bench starts itself as that. If it has several, what
+    /// follows says which.
+    Baseline(Vec<String>),
     /// Become a contender: the program and its arguments. The bench starts itself as that, too.
     Contend(Vec<String>),
     /// Say what can be given.
@@ -23,14 +24,18 @@ pub(crate) struct Options {
     pub(crate) csv: PathBuf,
 }
 
-/// What `--help` prints.
-pub(crate) const USAGE: &str = "\
+/// What `--help` prints, where the figures go to the file `csv` of the workspace if nothing else is said.
+pub(crate) fn usage(csv: &str) -> String {
+    format!(
+        "\
 usage: cargo bench -p chat-tests --bench NAME -- [--short] [--csv FILE]
 
   --short      only prove that it works, in a few seconds
-  --csv FILE   where to write the figures as CSV (default: bench.csv in the workspace)
+  --csv FILE   where to write the figures as CSV (default: {csv} in the workspace)
   --help       print this
-";
+"
+    )
+}
 
 /// The argument, told to nobody, that makes this process the baseline.
 pub(crate) const BASELINE: &str = "--floor";
@@ -38,12 +43,12 @@ pub(crate) const BASELINE: &str = "--floor";
 /// The argument, told to nobody, that makes this process the contender whose command line follows.
 pub(crate) const CONTEND: &str = "--contend";
 
-/// Reads the arguments of this process.
+/// Reads the arguments of this process. `csv` is as in [`usage`].
 ///
 /// # Errors
 /// One line that says which argument is wrong.
-pub(crate) fn parse() -> Result<Command, String> {
-    let mut options = Options { short: false, csv: workspace().join("bench.csv") };
+pub(crate) fn parse(csv: &str) -> Result<Command, String> {
+    let mut options = Options { short: false, csv: workspace().join(csv) };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -51,7 +56,7 @@ pub(crate) fn parse() -> Result<Command, String> {
             "--csv" => options.csv = arguments.next().ok_or("--csv needs a file")?.into(),
             "--help" | "-h" => return Ok(Command::Help),
             CONTEND => return Ok(Command::Contend(arguments.collect())),
-            BASELINE => return Ok(Command::Baseline),
+            BASELINE => return Ok(Command::Baseline(arguments.collect())),
             // cargo says this to every bench.
             "--bench" => {}
             other => return Err(format!("unknown argument: {other}")),

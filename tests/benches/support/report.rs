@@ -8,8 +8,9 @@ use std::path::Path;
 use super::rounds::{Pair, median, quantile};
 
 /// All rows, in the order in which they were measured.
-#[derive(Default)]
 pub(crate) struct Report {
+    /// What is counted in the first column.
+    counted: &'static str,
     rows: Vec<Row>,
 }
 
@@ -39,14 +40,13 @@ pub(crate) enum Target {
 
 /// One figure, measured.
 struct Row {
-    clients: usize,
+    count: usize,
     figure: Figure,
     pair: Pair,
 }
 
-/// The names of the columns, in the table and in the CSV.
-const COLUMNS: [&str; 12] = [
-    "clients",
+/// The names of the columns behind the first, in the table and in the CSV.
+const COLUMNS: [&str; 11] = [
     "figure",
     "unit",
     "server",
@@ -66,18 +66,26 @@ server, baseline: medians over the rounds.
 ratio: the median of the rounds' ratios of server to baseline; q1, q3: their quartiles.
 A ratio whose quartiles have 1 between them is noise.";
 
+/// How many columns there are.
+const WIDTH: usize = COLUMNS.len() + 1;
+
 /// Which columns hold words and stand left; numbers stand right.
 const WORDS: [&str; 5] = ["figure", "unit", "compared with", "target", "result"];
 
 impl Report {
+    /// No rows yet; the first column will say how many of `counted` there were.
+    pub(crate) const fn new(counted: &'static str) -> Self {
+        Self { counted, rows: Vec::new() }
+    }
+
     /// Adds a row.
-    pub(crate) fn add(&mut self, clients: usize, figure: Figure, pair: Pair) {
-        self.rows.push(Row { clients, figure, pair });
+    pub(crate) fn add(&mut self, count: usize, figure: Figure, pair: Pair) {
+        self.rows.push(Row { count, figure, pair });
     }
 
     /// Adds a row for each figure.
-    pub(crate) fn add_all<const N: usize>(&mut self, clients: usize, figures: [Figure; N], pairs: [Pair; N]) {
-        figures.into_iter().zip(pairs).for_each(|(figure, pair)| self.add(clients, figure, pair));
+    pub(crate) fn add_all<const N: usize>(&mut self, count: usize, figures: [Figure; N], pairs: [Pair; N]) {
+        figures.into_iter().zip(pairs).for_each(|(figure, pair)| self.add(count, figure, pair));
     }
 
     /// Writes all rows to `path`: a line of names, then a line for each row.
@@ -90,23 +98,26 @@ impl Report {
             .map_err(|error| io::Error::other(format!("cannot write {}: {error}", path.display())))
     }
 
+    fn header(&self) -> [&'static str; WIDTH] {
+        std::array::from_fn(|column| column.checked_sub(1).map_or(self.counted, |behind| COLUMNS[behind]))
+    }
+
     /// The names of the columns, then the cells of each row.
-    fn cells(&self) -> impl Iterator<Item = [String; COLUMNS.len()]> {
-        let header = COLUMNS.map(str::to_owned);
-        std::iter::once(header).chain(self.rows.iter().map(Row::cells))
+    fn cells(&self) -> impl Iterator<Item = [String; WIDTH]> {
+        std::iter::once(self.header().map(str::to_owned)).chain(self.rows.iter().map(Row::cells))
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows: Vec<_> = self.cells().collect();
-        let mut clients = COLUMNS[0];
+        let mut count = self.counted;
         for row in &rows {
-            if clients != row[0] {
+            if count != row[0] {
                 writeln!(f)?;
-                clients = &row[0];
+                count = &row[0];
             }
-            let cells: Vec<_> = (0..COLUMNS.len()).map(|column| aligned(&rows, row, column)).collect();
+            let cells: Vec<_> = (0..WIDTH).map(|column| aligned(&rows, row, column)).collect();
             writeln!(f, "{}", cells.join("  ").trim_end())?;
         }
         writeln!(f, "\n{LEGEND}")
@@ -114,11 +125,11 @@ impl fmt::Display for Report {
 }
 
 impl Row {
-    fn cells(&self) -> [String; COLUMNS.len()] {
+    fn cells(&self) -> [String; WIDTH] {
         let ratios = self.pair.ratios();
         let figure = self.figure;
         [
-            self.clients.to_string(),
+            self.count.to_string(),
             figure.name.into(),
             figure.unit.into(),
             number(median(&self.pair.subject)),
@@ -154,10 +165,14 @@ impl fmt::Display for Target {
     }
 }
 
-fn aligned(rows: &[[String; COLUMNS.len()]], row: &[String; COLUMNS.len()], column: usize) -> String {
+fn aligned(rows: &[[String; WIDTH]], row: &[String; WIDTH], column: usize) -> String {
     let width = rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let cell = &row[column];
-    if WORDS.contains(&COLUMNS[column]) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+    if WORDS.contains(&rows[0][column].as_str()) {
+        format!("{cell:<width$}")
+    } else {
+        format!("{cell:>width$}")
+    }
 }
 
 /// A cell of a CSV file: in quotes if it holds what ends a cell. None of ours holds quotes or line ends.

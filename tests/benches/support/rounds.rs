@@ -34,21 +34,40 @@ pub(crate) fn interleave<const N: usize>(
     rounds: usize,
     mut measure: impl FnMut(Turn) -> io::Result<[f64; N]>,
 ) -> io::Result<[Pair; N]> {
-    let mut pairs = [const { Pair { subject: Vec::new(), baseline: Vec::new() } }; N];
+    let [subject, baseline] = rotate(rounds, [Turn::Subject, Turn::Baseline], |turn| measure(*turn))?;
+    Ok(std::array::from_fn(|figure| Pair::new(&subject[figure], &baseline[figure])))
+}
+
+/// What was measured of one contender: for each of `N` figures, a number for each round.
+pub(crate) type Series<const N: usize> = [Vec<f64>; N];
+
+/// A measurement of `K` contenders in so many rounds: in each, all of them take a turn. `measure` gives all
+/// `N` figures of one turn.
+///
+/// # Errors
+/// Those of `measure`.
+pub(crate) fn rotate<T, const K: usize, const N: usize>(
+    rounds: usize,
+    mut contenders: [T; K],
+    mut measure: impl FnMut(&mut T) -> io::Result<[f64; N]>,
+) -> io::Result<[Series<N>; K]> {
+    let mut all = [const { [const { Vec::new() }; N] }; K];
     for round in 0..rounds {
-        // Whoever comes second may find a warmer or a hotter machine: they swap places.
-        let order = [Turn::Subject, Turn::Baseline];
-        let order = if round % 2 == 0 { order } else { [order[1], order[0]] };
-        for turn in order {
-            for (pair, figure) in pairs.iter_mut().zip(measure(turn)?) {
-                pair.of(turn).push(figure);
-            }
+        // Whoever comes later may find a warmer or a hotter machine: they swap places.
+        for number in (0..K).map(|place| (place + round) % K) {
+            let figures = measure(&mut contenders[number])?;
+            all[number].iter_mut().zip(figures).for_each(|(series, figure)| series.push(figure));
         }
     }
-    Ok(pairs)
+    Ok(all)
 }
 
 impl Pair {
+    /// The figures of either, in the same rounds.
+    pub(crate) fn new(subject: &[f64], baseline: &[f64]) -> Self {
+        Self { subject: subject.to_vec(), baseline: baseline.to_vec() }
+    }
+
     /// A figure of which there is only one.
     pub(crate) fn once(subject: f64, baseline: f64) -> Self {
         Self { subject: vec![subject], baseline: vec![baseline] }
@@ -57,13 +76,6 @@ impl Pair {
     /// How many times the baseline the subject is, in each round.
     pub(crate) fn ratios(&self) -> Vec<f64> {
         self.subject.iter().zip(&self.baseline).map(|(subject, baseline)| subject / baseline).collect()
-    }
-
-    fn of(&mut self, turn: Turn) -> &mut Vec<f64> {
-        match turn {
-            Turn::Subject => &mut self.subject,
-            Turn::Baseline => &mut self.baseline,
-        }
     }
 }
 

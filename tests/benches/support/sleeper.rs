@@ -1,11 +1,11 @@
 //! A client that has stopped reading, and whose socket buffers are full on both sides.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 
 use super::client::Client;
 use super::party::{Party, name};
+use super::sockets::{self, ESTABLISHED};
 
 /// A registered client that reads nothing.
 pub(crate) struct Sleeper {
@@ -75,20 +75,12 @@ impl Sleeper {
     /// There is no such connection any more.
     fn unsent(&self) -> io::Result<usize> {
         let (server, client) = (self.server.port(), self.client.port()?);
-        let table = fs::read_to_string("/proc/net/tcp")?;
-        let queue = table.lines().find_map(|line| established(line, server, client));
-        queue.ok_or_else(|| io::Error::other("the server has dropped the client that does not read"))
+        let connections = sockets::tcp()?;
+        let theirs = connections
+            .iter()
+            .find(|socket| (socket.local, socket.remote) == (server, client) && socket.state == ESTABLISHED);
+        theirs
+            .map(|socket| socket.unsent)
+            .ok_or_else(|| io::Error::other("the server has dropped the client that does not read"))
     }
-}
-
-/// The send queue in a line of `/proc/net/tcp`, if that is an established connection between these ports. Its
-/// fields are `number: ADDRESS:PORT ADDRESS:PORT state send_queue:receive_queue …`, all hexadecimal.
-fn established(line: &str, local: u16, remote: u16) -> Option<usize> {
-    let mut fields = line.split_whitespace().skip(1);
-    let mut port = || u16::from_str_radix(fields.next()?.rsplit_once(':')?.1, 16).ok();
-    let ports = (port()?, port()?);
-    let state = fields.next()?;
-    let queues = fields.next()?;
-    let sending = usize::from_str_radix(queues.split_once(':')?.0, 16).ok()?;
-    (ports == (local, remote) && state == "01").then_some(sending)
 }
