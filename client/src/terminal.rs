@@ -181,7 +181,7 @@ fn complain(text: &str) {
 mod editor {
     use super::{Output, Settings, complain};
     use crate::events::{Event, EventSender};
-    use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+    use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
     use rustyline::error::ReadlineError;
     use rustyline::history::MemHistory;
     use rustyline::{Config, ExternalPrinter};
@@ -210,7 +210,7 @@ mod editor {
             let config = Config::builder().bracketed_paste(false).build();
             let mut editor = rustyline::Editor::with_history(config, MemHistory::new()).ok()?;
             let printer = editor.create_external_printer().ok()?;
-            *before() = tcgetattr(io::stdin()).ok();
+            *before() = silence();
             Some((Self(editor), printer))
         }
 
@@ -270,13 +270,24 @@ mod editor {
     pub(crate) fn restore() {
         let termios = before().take();
         if let Some(termios) = termios {
-            let editing = tcgetattr(io::stdin()).is_ok_and(|now| now.local_flags != termios.local_flags);
+            let now = tcgetattr(io::stdin());
+            let editing = now.is_ok_and(|now| !now.local_flags.contains(LocalFlags::ICANON));
             if editing {
                 let _ = io::stdout().write_all(WIPE).and_then(|()| io::stdout().flush());
             }
             // A terminal that is gone needs nothing back.
             let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &termios);
         }
+    }
+
+    /// Turns the terminal's own echo off: what is typed while the editor is between two lines, it shows when it is
+    /// back. How the terminal was before.
+    fn silence() -> Option<Termios> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL);
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &silent).ok()?;
+        Some(before)
     }
 
     fn before() -> std::sync::MutexGuard<'static, Option<Termios>> {
