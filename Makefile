@@ -5,13 +5,19 @@ HOST     ?= 127.0.0.1
 PORT     ?= 8001
 
 # A protocol is a name, and what stands behind it on the two command lines.
-PROTOCOLS := lobby overlay
+PROTOCOLS := lobby overlay channels room
 
 SERVER_lobby   = $(PORT)
 CLIENT_lobby   = '$(HOST)' $(PORT) $(if $(NAME),--name '$(NAME)')
 
 SERVER_overlay = -p $(PORT) $(if $(OVERLAY),-o '$(OVERLAY)') $(if $(PEER),-s '$(peer_host)' -t '$(peer_port)')
 CLIENT_overlay = -s '$(HOST)' -p $(PORT) -n '$(NAME)'
+
+SERVER_channels = $(PORT)
+CLIENT_channels = '$(NAME)' '$(HOST)' $(PORT)
+
+SERVER_room    = $(if $(UDP),--udp) $(PORT)
+CLIENT_room    = $(if $(UDP),--udp,--lines) --name '$(NAME)' --host '$(HOST)' $(PORT)
 
 .PHONY: help build run-server run-client test test-program lint bench
 
@@ -22,7 +28,9 @@ help: ## list what there is (this)
 	  | while IFS='|' read -r target text; do printf '  %-13s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo 'PROTOCOL is one of: $(PROTOCOLS).'
-	@echo 'overlay:  a server takes links with OVERLAY=9101, and makes one with PEER=127.0.0.1:9101; a client needs NAME.'
+	@echo 'overlay:  a server takes links with OVERLAY=9101, and makes one with PEER=127.0.0.1:9101.'
+	@echo 'room:     UDP=1 for both.'
+	@echo 'Clients of all but the lobby need a NAME.'
 
 build: ## build server and client, optimized
 	cargo build --release -p chat-server -p chat-client
@@ -34,7 +42,7 @@ run-server: ## run a server      [PORT=8001] [PROTOCOL=lobby] [BIND=127.0.0.1] [
 	  $(if $(BIND),--bind '$(BIND)') $(if $(MAX_CLIENTS),--max-clients $(MAX_CLIENTS)) $(ARGS)
 
 run-client: ## run a client      [HOST=127.0.0.1] [PORT=8001] [PROTOCOL=lobby] [NAME=Alice] [ARGS=--help]
-	$(call check_protocol)$(call check_numbers,PORT,65535)$(if $(filter overlay,$(PROTOCOL)),$(call check_name))
+	$(call check_protocol)$(call check_numbers,PORT,65535)$(if $(filter lobby,$(PROTOCOL)),,$(call check_name))
 	@cargo build --release -p chat-client
 	@exec cargo run --release --quiet -p chat-client -- $(PROTOCOL) $(CLIENT_$(PROTOCOL)) $(ARGS)
 
@@ -50,14 +58,14 @@ lint: ## check format, lints and documentation; a warning is an error
 	cargo clippy -p chat-client --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
-bench: ## measure the servers against bare relays  [ARGS=--short]; writes bench.csv and bench-overlay.csv
+bench: ## measure the servers against bare relays  [ARGS=--short]; writes bench*.csv
 	cargo build --release -p chat-server
-	cargo bench -p chat-tests --bench lobby -- $(ARGS)
-	cargo bench -p chat-tests --bench overlay -- $(ARGS)
+	for bench in lobby overlay channels room; do \
+	  cargo bench -p chat-tests --bench $$bench -- $(ARGS) || exit 1; done
 
 # A wrong value is one line, said before anything is built.
 check_protocol = $(if $(filter $(PROTOCOLS),$(PROTOCOL)),,$(error there is no PROTOCOL '$(PROTOCOL)': use one of $(PROTOCOLS)))
-check_name     = $(if $(NAME),,$(error NAME is missing: the overlay's client needs one, such as NAME=ann))
+check_name     = $(if $(NAME),,$(error NAME is missing: a client of this protocol needs one, such as NAME=ann))
 check_peer     = $(if $(PEER),$(if $(call is_number,$(peer_port),65535),,$(error PEER must be HOST:PORT, not '$(PEER)')))
 
 # $(call check_numbers,VARIABLES,MAXIMUM): those that are set.

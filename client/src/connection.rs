@@ -4,6 +4,7 @@
 //! here: a protocol hands in the function that reads.
 
 use crate::events::{Event, EventSender, Events};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -71,6 +72,12 @@ struct State {
     waiting: Vec<u8>,
     /// How many bytes are on their way into the socket, besides those that wait.
     leaving: usize,
+    /// Each message is a write of its own, with so much time between two.
+    pause: Option<Duration>,
+    /// The lengths of the messages in `waiting`, if so.
+    messages: VecDeque<usize>,
+    /// Nothing more comes: when all is sent, the server is told so.
+    finished: bool,
     closed: bool,
 }
 
@@ -97,9 +104,33 @@ impl Connection {
         Ok(connection)
     }
 
+    /// From now on each [`Connection::send`] is a write of its own, and two of them are at least `pause` apart:
+    /// for a server that takes one read for one message.
+    pub(crate) fn keep_apart(&self, pause: Duration) {
+        self.queue.lock().pause = Some(pause);
+    }
+
     /// Queues `bytes`; never waits.
     pub(crate) fn send(&self, bytes: &[u8]) {
-        self.queue.lock().waiting.extend_from_slice(bytes);
+        let mut state = self.queue.lock();
+        state.waiting.extend_from_slice(bytes);
+        if state.pause.is_some() {
+            state.messages.push_back(bytes.len());
+        }
+        self.queue.changed.notify_all();
+    }
+
+    /// Drops what is queued and not on its way yet.
+    pub(crate) fn forget_queued(&self) {
+        let mut state = self.queue.lock();
+        state.waiting.clear();
+        state.messages.clear();
+        self.queue.changed.notify_all();
+    }
+
+    /// Nothing more will be sent; when all is, the server is told so (FIN), and can still be heard.
+    pub(crate) fn finish(&self) {
+        self.queue.lock().finished = true;
         self.queue.changed.notify_all();
     }
 
@@ -139,25 +170,39 @@ impl Queue {
         drop(self.changed.wait_while(state, full));
     }
 
-    /// What the sending thread does: everything that waits goes out in one write.
+    /// What the sending thread does: everything that waits goes out in one write, unless messages are to be
+    /// kept apart.
     fn drain_into(&self, mut stream: &TcpStream) {
         while let Some(bytes) = self.take() {
             if stream.write_all(&bytes).is_err() {
                 // The receiving thread meets the same end, and tells.
                 return self.close();
             }
+            self.rest();
         }
+        // Fails only where there is no connection any more.
+        let _ = stream.shutdown(Shutdown::Write);
     }
 
     fn take(&self) -> Option<Vec<u8>> {
         let mut state = self.lock();
         state.leaving = 0;
-        let empty = |state: &mut State| state.waiting.is_empty() && !state.closed;
+        let empty = |state: &mut State| state.waiting.is_empty() && !state.finished && !state.closed;
         let mut state = self.changed.wait_while(state, empty).unwrap_or_else(PoisonError::into_inner);
-        let bytes = std::mem::take(&mut state.waiting);
+        let bytes = state.take_write();
         state.leaving = bytes.len();
         self.changed.notify_all();
-        (!state.closed).then_some(bytes)
+        (!bytes.is_empty() && !state.closed).then_some(bytes)
+    }
+
+    /// What was taken has left; waits for the time between two messages, if there is to be one.
+    fn rest(&self) {
+        let mut state = self.lock();
+        state.leaving = 0;
+        if let Some(pause) = state.pause {
+            let ended = |state: &State| state.closed || (state.finished && state.waiting.is_empty());
+            drop(self.changed.wait_timeout_while(state, pause, |state| !ended(state)));
+        }
     }
 
     fn close(&self) {
@@ -168,6 +213,16 @@ impl Queue {
     /// No code that holds this lock can panic.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes the bytes of the next write.
+    fn take_write(&mut self) -> Vec<u8> {
+        match self.messages.pop_front() {
+            Some(count) => self.waiting.drain(..count.min(self.waiting.len())).collect(),
+            None => std::mem::take(&mut self.waiting),
+        }
     }
 }
 

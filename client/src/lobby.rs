@@ -6,7 +6,7 @@ use crate::connection::{self, Connection};
 use crate::events::{self, Event, EventSender, Events};
 use crate::options::{self, Failure};
 use crate::signals::Watch;
-use crate::terminal::{Settings, Terminal};
+use crate::terminal::{Prompt, Settings, Terminal};
 use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, PAUSE, Pauses, TooLong};
 use chat_common::lobby::{Error, Reply, Request};
 use chat_common::text::printable;
@@ -59,7 +59,7 @@ fn chat(host: &str, port: u16, name: Option<String>) -> Result<(), String> {
     let Some(stream) = connection::connect(host, port, &events, &sender)? else { return Ok(()) };
     let connection = Connection::start(stream, &sender, receive).map_err(|error| error.to_string())?;
     let queue = connection.queue();
-    let prompt = if name.is_some() { "" } else { PROMPT };
+    let prompt = Prompt::Once(if name.is_some() { "" } else { PROMPT });
     let settings = Settings { prompt, is_last: is_quit };
     let terminal = Terminal::start(settings, &sender, move || queue.wait_for_room());
     let terminal = terminal.map_err(|error| error.to_string())?;

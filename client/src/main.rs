@@ -5,11 +5,13 @@
 //!   [`signals`]: where it comes from.
 //! - [`options`]: the command line.
 
+mod channels;
 mod connection;
 mod events;
 mod lobby;
 mod options;
 mod overlay;
+mod room;
 mod signals;
 mod terminal;
 mod udp;
@@ -38,11 +40,25 @@ const PROTOCOLS: &[Protocol] = &[
         run: lobby::run,
     },
     Protocol {
+        name: "channels",
+        about: "fixed messages of 200 bytes over TCP, one channel at a time",
+        usage: channels::USAGE,
+        options: channels::options,
+        run: channels::run,
+    },
+    Protocol {
         name: "overlay",
         about: "messages by name over UDP, through linked servers",
         usage: overlay::USAGE,
         options: overlay::options,
         run: overlay::run,
+    },
+    Protocol {
+        name: "room",
+        about: "a broadcast chatroom, over TCP or over UDP",
+        usage: room::USAGE,
+        options: room::options,
+        run: room::run,
     },
 ];
 
@@ -100,6 +116,7 @@ fn complain(failure: &Failure, usage: &str) -> ExitCode {
             say(io::stderr(), text);
             ExitCode::FAILURE
         }
+        Failure::Said => ExitCode::FAILURE,
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// What could not be done, or went wrong: status 1.
     Fatal(String),
+    /// The same, and the source's own line has said so already.
+    Said,
 }
 
 /// The options every client has.

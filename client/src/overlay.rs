@@ -3,13 +3,13 @@
 use crate::events::{self, Event, Events};
 use crate::options::{self, Failure};
 use crate::signals::Watch;
-use crate::terminal::{Settings, Terminal};
-use crate::udp::Sockets;
+use crate::terminal::{Prompt, Settings, Terminal};
+use crate::udp::{Asked, Sockets};
 use chat_common::frame::MAX_MESSAGE;
 use chat_common::overlay::{Reply, Request, text};
 use chat_common::text::is_name;
 use getopts::{Matches, Options};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The source's own line (O2).
 pub(crate) const USAGE: &str =
@@ -57,11 +57,16 @@ fn chat(host: &str, port: u16, name: &str) -> Result<(), String> {
     let (sender, events) = events::channel();
     let watch = Watch::start(&sender)?;
     let mut sockets = Sockets::open(host, port, &sender)?;
-    let welcome = register(&mut sockets, &events, name)
-        .ok_or_else(|| format!("no server answers at {host} port {port}"))?;
-    let settings = Settings { prompt: "", is_last: |line| line == EXIT };
+    let request = Request::Register(name).to_string();
+    let is_welcome =
+        |datagram: &[u8]| (Reply::decode(&text(datagram)) == Some(Reply::Welcome(name))).then_some(());
+    let asked = sockets.ask(&events, &request, (REPEAT, PATIENCE), is_welcome);
+    if matches!(asked, Asked::Silence) {
+        return Err(format!("no server answers at {host} port {port}"));
+    }
+    let settings = Settings { prompt: Prompt::Once(""), is_last: |line| line == EXIT };
     let terminal = Terminal::start(settings, &sender, || ()).map_err(|error| error.to_string())?;
-    if welcome {
+    if let Asked::Answer(()) = asked {
         terminal.line(format!("connected to server and registered {name}"));
         converse(&sockets, events, &terminal, name);
     } else {
@@ -76,42 +81,6 @@ fn chat(host: &str, port: u16, name: &str) -> Result<(), String> {
 
 /// What ends the client (O19).
 const EXIT: &str = "exit";
-
-/// Registers at every address of the server until one answers. True: welcome. False: the user ended it. None:
-/// nobody answered.
-fn register(sockets: &mut Sockets, events: &Events, name: &str) -> Option<bool> {
-    let request = Request::Register(name).to_string();
-    let end = Instant::now() + PATIENCE;
-    let mut repeat = Instant::now();
-    loop {
-        let now = Instant::now();
-        if now >= end {
-            return None;
-        }
-        if now >= repeat {
-            sockets.send(&request);
-            repeat = now + REPEAT;
-        }
-        match events.next(Some(repeat.min(end))) {
-            Some(Event::Datagram(route, datagram)) if sockets.is_current(route) => {
-                if Reply::decode(&text(&datagram)) == Some(Reply::Welcome(name)) {
-                    return Some(true);
-                }
-            }
-            // Nobody listens there. The next address is tried at once, the first again in its turn.
-            Some(Event::Refused(route)) if sockets.is_current(route) => {
-                if sockets.advance() {
-                    repeat = now;
-                }
-            }
-            Some(Event::Interrupt) => return Some(false),
-            Some(_) => {}
-            None => {
-                sockets.advance();
-            }
-        }
-    }
-}
 
 /// Handles events until the user ends it.
 fn converse(sockets: &Sockets, events: Events, terminal: &Terminal, name: &str) {

@@ -28,10 +28,25 @@ const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// How the terminal is used.
 pub(crate) struct Settings {
-    /// Stands in front of the first line that is typed; may be empty.
-    pub(crate) prompt: &'static str,
+    /// What stands in front of what is typed.
+    pub(crate) prompt: Prompt,
     /// Whether a line ends the session, so that nothing is read behind it.
     pub(crate) is_last: fn(&str) -> bool,
+}
+
+/// What stands in front of what is typed.
+#[derive(Clone, Copy)]
+pub(crate) enum Prompt {
+    /// This in front of the first line; may be empty.
+    Once(&'static str),
+    /// `text` in front of every line. Through a pipe `wipe` removes it where a line is printed over it; the line
+    /// editor needs no help with that.
+    Always {
+        /// The prompt.
+        text: &'static str,
+        /// What makes it invisible.
+        wipe: &'static str,
+    },
 }
 
 /// A terminal, or what is there in its place.
@@ -46,6 +61,10 @@ pub(crate) struct Terminal {
 enum Output {
     /// For stdout: what the source specifies (A1).
     Line(String),
+    /// The same, and no prompt behind it.
+    LastLine(String),
+    /// A prompt behind a line that was typed, if every line has one.
+    Prompt,
     /// For stderr: everything else.
     Hint(String),
 }
@@ -91,6 +110,16 @@ impl Terminal {
         self.print(Output::Line(line));
     }
 
+    /// Prints a line on stdout, behind which nothing is typed any more.
+    pub(crate) fn last_line(&self, line: String) {
+        self.print(Output::LastLine(line));
+    }
+
+    /// A line was typed and handled: the next prompt, if every line has one.
+    pub(crate) fn prompt(&self) {
+        self.print(Output::Prompt);
+    }
+
     /// Prints a line on stderr.
     pub(crate) fn hint(&self, hint: &str) {
         self.print(Output::Hint(hint.into()));
@@ -123,14 +152,20 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Prints what comes, and flushes as soon as nothing more is there (A2).
-fn print_plain(prompt: &str, output: &Receiver<Output>) -> io::Result<()> {
+fn print_plain(prompt: Prompt, output: &Receiver<Output>) -> io::Result<()> {
+    let (first, each, wipe) = match prompt {
+        Prompt::Once(text) => (text, "", ""),
+        Prompt::Always { text, wipe } => (text, text, wipe),
+    };
     let mut stdout = io::BufWriter::new(io::stdout().lock());
-    stdout.write_all(prompt.as_bytes())?;
+    stdout.write_all(first.as_bytes())?;
     stdout.flush()?;
     while let Ok(first) = output.recv() {
         for next in std::iter::once(first).chain(output.try_iter()) {
             match next {
-                Output::Line(line) => writeln!(stdout, "{line}")?,
+                Output::Line(line) => write!(stdout, "{wipe}{line}\n{each}")?,
+                Output::LastLine(line) => writeln!(stdout, "{wipe}{line}")?,
+                Output::Prompt => stdout.write_all(each.as_bytes())?,
                 Output::Hint(hint) => complain(&hint),
             }
         }
@@ -179,7 +214,7 @@ fn complain(text: &str) {
 /// The line editor, for a terminal on stdin and stdout both.
 #[cfg(feature = "line-editor")]
 mod editor {
-    use super::{Output, Settings, complain};
+    use super::{Output, Prompt, Settings, complain};
     use crate::events::{Event, EventSender};
     use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
     use rustyline::error::ReadlineError;
@@ -218,12 +253,15 @@ mod editor {
         ///
         /// Never waits for the main thread: while lines are to be printed, the editor must be there to do so.
         pub(super) fn read(mut self, settings: &Settings, events: &EventSender) {
-            let mut prompt = settings.prompt;
+            let (mut prompt, next) = match settings.prompt {
+                Prompt::Once(text) => (text, ""),
+                Prompt::Always { text, .. } => (text, text),
+            };
             loop {
                 match self.0.readline(prompt) {
                     Ok(line) if line.is_empty() => {}
                     Ok(line) => {
-                        prompt = "";
+                        prompt = next;
                         let last = (settings.is_last)(&line);
                         // Fails only for a history in a file.
                         let _ = self.0.add_history_entry(&line);
@@ -248,14 +286,17 @@ mod editor {
             let mut lines = String::new();
             for next in std::iter::once(first).chain(output.try_iter()) {
                 match next {
+                    Output::Prompt => {}
                     Output::Hint(hint) if !io::stderr().is_terminal() => complain(&hint),
-                    Output::Line(line) | Output::Hint(line) => {
+                    Output::Line(line) | Output::LastLine(line) | Output::Hint(line) => {
                         lines.push_str(&line);
                         lines.push('\n');
                     }
                 }
             }
-            show(&mut printer, lines);
+            if !lines.is_empty() {
+                show(&mut printer, lines);
+            }
         }
         show(&mut printer, NOTHING.into());
         show(&mut printer, NOTHING.into());

@@ -3,13 +3,13 @@
 //! Each address has a connected socket and a thread that receives. A connected socket takes datagrams from its
 //! server alone, and is told when nobody listens there.
 
-use crate::events::{Event, EventSender};
+use crate::events::{Event, EventSender, Events};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many addresses of one name are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -27,6 +27,16 @@ pub(crate) struct Sockets {
     current: usize,
     closed: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What came of [`Sockets::ask`].
+pub(crate) enum Asked<T> {
+    /// The server answered.
+    Answer(T),
+    /// The user does not wait for it any more.
+    Interrupted,
+    /// Nobody answered.
+    Silence,
 }
 
 impl Sockets {
@@ -49,6 +59,47 @@ impl Sockets {
         if sockets.routes.is_empty() { Err(failed(error)) } else { Ok(sockets) }
     }
 
+    /// Asks every address of the server in turn until one answers: sends `request`, and again after `repeat`,
+    /// for as long as `patience`. An answer is a datagram for which `read` gives something.
+    pub(crate) fn ask<T>(
+        &mut self,
+        events: &Events,
+        request: &str,
+        (repeat, patience): (Duration, Duration),
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Asked<T> {
+        let end = Instant::now() + patience;
+        let mut next = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                return Asked::Silence;
+            }
+            if now >= next {
+                self.send(request);
+                next = now + repeat;
+            }
+            match events.next(Some(next.min(end))) {
+                Some(Event::Datagram(route, datagram)) if self.is_current(route) => {
+                    if let Some(answer) = read(&datagram) {
+                        return Asked::Answer(answer);
+                    }
+                }
+                // Nobody listens there. The next address is tried at once, the first again in its turn.
+                Some(Event::Refused(route)) if self.is_current(route) => {
+                    if self.advance() {
+                        next = now;
+                    }
+                }
+                Some(Event::Interrupt) => return Asked::Interrupted,
+                Some(_) => {}
+                None => {
+                    self.advance();
+                }
+            }
+        }
+    }
+
     /// Sends to the current address. What is lost is lost.
     pub(crate) fn send(&self, datagram: &str) {
         if let Some(socket) = self.routes.get(self.current) {
@@ -63,7 +114,7 @@ impl Sockets {
     }
 
     /// Uses the next address from now on. Whether there was one that was not used yet, in this round.
-    pub(crate) const fn advance(&mut self) -> bool {
+    const fn advance(&mut self) -> bool {
         self.current = (self.current + 1) % self.routes.len();
         self.current != 0
     }

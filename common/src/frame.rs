@@ -131,6 +131,12 @@ impl Lines {
         (pauses && unfinished).then(|| self.last_arrival + PAUSE)
     }
 
+    /// Whether a newline has ended a line: the peer sends lines.
+    #[must_use]
+    pub const fn newline_seen(&self) -> bool {
+        self.newline_seen
+    }
+
     /// Looks at what stands behind the last LF: is it too long already, or whole by a pause or the end?
     fn unfinished(&mut self, now: Duration) -> Option<Result<&[u8], TooLong>> {
         let rest = self.start..self.buffer.len();
@@ -179,6 +185,51 @@ impl Lines {
         self.buffer.drain(..self.start.min(self.buffer.len()));
         self.searched -= self.start;
         self.start = 0;
+    }
+}
+
+/// Messages that all have the same size, `N` bytes: nothing in them says where one ends.
+///
+/// ```
+/// use chat_common::frame::Fixed;
+///
+/// let mut frames = Fixed::<4>::new();
+/// frames.push(b"ab  cd");
+/// assert_eq!(frames.next(), Some(*b"ab  "));
+/// assert_eq!(frames.next(), None);
+/// frames.push(b"  ");
+/// assert_eq!(frames.next(), Some(*b"cd  "));
+/// ```
+#[derive(Debug, Default)]
+pub struct Fixed<const N: usize> {
+    /// Bytes of which some are already taken.
+    buffer: Vec<u8>,
+    /// Where the message that is being read begins in the buffer.
+    start: usize,
+}
+
+impl<const N: usize> Fixed<N> {
+    /// A reader that has got nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { buffer: Vec::new(), start: 0 }
+    }
+
+    /// Stores what a read brought. The caller then takes every message with [`Fixed::next`], so that no more than
+    /// one unfinished message and one read are ever remembered.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message; `None` if there is none yet.
+    // Not an Iterator: `None` is not the end.
+    #[allow(clippy::should_implement_trait, reason = "more messages may come after None")]
+    pub fn next(&mut self) -> Option<[u8; N]> {
+        let message = self.buffer.get(self.start..)?.first_chunk::<N>().copied()?;
+        self.start += N;
+        Some(message)
     }
 }
 
@@ -306,7 +357,41 @@ mod tests {
         assert_eq!(take(&mut lines, PAUSE), [some("")], "an empty line is nothing to a protocol");
     }
 
+    #[test]
+    fn fixed_messages_arrive_whole_byte_by_byte_and_with_bytes_behind() {
+        let bytes = b"one tw  threfour";
+        let wanted = [*b"one ", *b"tw  ", *b"thre", *b"four"];
+        for tail in [&b""[..], b"t", b"tai"] {
+            let all = [bytes, tail].concat();
+            for size in [1, 2, 3, 4, 5, 7, 16, 19] {
+                let mut frames = Fixed::<4>::new();
+                let mut have = Vec::new();
+                for piece in all.chunks(size) {
+                    frames.push(piece);
+                    have.extend(core::iter::from_fn(|| frames.next()));
+                }
+                assert_eq!(have, wanted, "in pieces of {size}, with {tail:?} behind");
+                frames.push(b"....");
+                let kept = frames.next().map(|message| message[..tail.len()].to_vec());
+                assert_eq!(kept.as_deref(), Some(tail), "the tail is kept");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_same_messages(pieces: Vec<Vec<u8>>) {
+            let whole: Vec<[u8; 5]> = pieces.concat().as_chunks().0.to_vec();
+            let mut frames = Fixed::<5>::new();
+            let mut have = Vec::new();
+            for piece in &pieces {
+                frames.push(piece);
+                have.extend(core::iter::from_fn(|| frames.next()));
+                prop_assert!(frames.buffer.len() - frames.start < 5, "an unfinished message is bounded");
+            }
+            prop_assert_eq!(have, whole);
+        }
+
         #[test]
         fn any_bytes_in_any_pieces_give_the_same_lines(pieces: Vec<Vec<u8>>) {
             let mut whole = Lines::new(8, Pauses::UntilFirstNewline);

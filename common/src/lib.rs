@@ -10,6 +10,7 @@
 //! - [`roster`]: who is registered under which name.
 //! - [`deliveries`]: the bytes that each recipient gets, in order.
 //! - [`lobby`]: `JOIN`, `LIST`, `MESG`, `BCST`, `QUIT`.
+//! - [`room`]: everyone hears everyone, over TCP or over UDP.
 //!
 //! Nothing in here panics, whatever bytes a peer sends; the tests feed random ones to every decoder.
 
@@ -17,9 +18,11 @@
 
 extern crate alloc;
 
+pub mod channels;
 pub mod deliveries;
 pub mod frame;
 pub mod lobby;
 pub mod overlay;
+pub mod room;
 pub mod roster;
 pub mod text;

@@ -5,7 +5,7 @@
 //! order (L24), and no lock is ever held while waiting for a socket.
 
 use crate::options::{self, Failure};
-use crate::peer::{Peer, Reader, Received};
+use crate::peer::{self, Peer, Reader, Received};
 use crate::service::Service;
 use crate::tcp;
 use chat_common::deliveries::Deliveries;
@@ -93,8 +93,9 @@ impl Server<'_> {
         let connection = Connection::new(self, peer);
         let mut reader = Reader::new(peer);
         self.converse(peer, &mut reader);
-        peer.finish();
+        // Name and place are free before the client sees the end of its connection (A11).
         drop(connection);
+        peer.finish();
         peer.linger(&mut reader);
     }
 
@@ -245,23 +246,9 @@ impl Registry {
         outcome
     }
 
-    /// Gives everyone what there is for them, the client `from` last: what it said is on its way when it hears
-    /// so. Whom of them it has to wait for.
+    /// Whom of the receivers the client `from` has to wait for.
     fn deliver(&self, from: u64, out: &Deliveries<u64>) -> Vec<Arc<Peer>> {
-        let mut crowded = Vec::new();
-        let mut give = |to: u64| {
-            if let Some(peer) = self.peers.get(&to)
-                && peer.send(from, out.get(to).as_bytes())
-            {
-                crowded.push(Arc::clone(peer));
-            }
-        };
-        match out.few() {
-            Some(few) => few.for_each(&mut give),
-            None => self.lobby.others(from).for_each(&mut give),
-        }
-        give(from);
-        crowded
+        peer::deliver(&self.peers, self.lobby.others(from), from, out)
     }
 }
 

@@ -70,7 +70,12 @@ impl Log {
 
     /// Queues one line (without its newline) for stderr.
     pub(crate) fn err(&self, line: &str) {
-        self.queue(&format!("{line}\n"), |queue| &mut queue.err);
+        self.err_lines(&format!("{line}\n"));
+    }
+
+    /// Queues whole lines, each with its newline, for stderr.
+    pub(crate) fn err_lines(&self, lines: &str) {
+        self.queue(lines, |queue| &mut queue.err);
     }
 
     fn queue(&self, lines: &str, stream: impl Fn(&mut Queue) -> &mut String) {

@@ -5,11 +5,13 @@
 //! - [`service`]: what every server has while it runs. [`stop`], [`signals`]: how it ends; [`log`]: its terminal.
 //! - [`options`]: the command line.
 
+mod channels;
 mod lobby;
 mod log;
 mod options;
 mod overlay;
 mod peer;
+mod room;
 mod service;
 mod signals;
 mod stop;
@@ -40,11 +42,25 @@ const PROTOCOLS: &[Protocol] = &[
         run: lobby::run,
     },
     Protocol {
+        name: "channels",
+        about: "fixed messages of 200 bytes over TCP, one channel at a time",
+        usage: channels::USAGE,
+        options: channels::options,
+        run: channels::run,
+    },
+    Protocol {
         name: "overlay",
         about: "clients over UDP, and TCP links between servers",
         usage: overlay::USAGE,
         options: overlay::options,
         run: overlay::run,
+    },
+    Protocol {
+        name: "room",
+        about: "a broadcast chatroom, over TCP or over UDP",
+        usage: room::USAGE,
+        options: room::options,
+        run: room::run,
     },
 ];
 

@@ -11,6 +11,7 @@
 //!
 //! Which bytes are sent, and what they mean, is not known here.
 
+use chat_common::deliveries::Deliveries;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use socket2::SockRef;
 use std::collections::{BTreeMap, VecDeque};
@@ -442,6 +443,31 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+/// Gives everyone in `peers` what `out` has for them: to `others`, who hear of each other, and to the client `from`
+/// last, so that what it said is on its way when it hears so. Never waits. For whom of them `from` then has to
+/// [`Peer::wait_for_room`], holding no lock.
+pub(crate) fn deliver(
+    peers: &BTreeMap<u64, Arc<Peer>>,
+    others: impl Iterator<Item = u64>,
+    from: u64,
+    out: &Deliveries<u64>,
+) -> Vec<Arc<Peer>> {
+    let mut crowded = Vec::new();
+    let mut give = |to: u64| {
+        if let Some(peer) = peers.get(&to)
+            && peer.send(from, out.get(to).as_bytes())
+        {
+            crowded.push(Arc::clone(peer));
+        }
+    };
+    match out.few() {
+        Some(few) => few.for_each(&mut give),
+        None => others.for_each(&mut give),
+    }
+    give(from);
+    crowded
 }
 
 /// The kind that a read timeout has, which differs between systems.

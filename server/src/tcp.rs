@@ -54,12 +54,26 @@ pub(crate) fn serve(
     farewell: &[u8],
     client: impl Fn(&Arc<Peer>) + Sync,
 ) -> Result<(), String> {
-    let listener = Arc::new(listener);
-    wake_on_stop(&listener, &service.stop).map_err(|error| format!("cannot accept: {error}"))?;
+    let dismiss = || service.connections.dismiss(farewell);
+    serve_until_stop(&Arc::new(listener), service, client, dismiss)
+}
+
+/// The same for a protocol that does not say one farewell to everyone: when nobody is accepted any more,
+/// `dismiss` says what there is to say, and calls [`Connections::dismiss`].
+///
+/// # Errors
+/// One line: the listener is of no use.
+pub(crate) fn serve_until_stop(
+    listener: &Arc<TcpListener>,
+    service: &Service,
+    client: impl Fn(&Arc<Peer>) + Sync,
+    dismiss: impl FnOnce(),
+) -> Result<(), String> {
+    wake_on_stop(listener, &service.stop).map_err(|error| format!("cannot accept: {error}"))?;
     thread::scope(|scope| {
         let reception = Reception { service, client: &client };
-        reception.accept_until_stop(&listener, scope);
-        service.connections.dismiss(farewell);
+        reception.accept_until_stop(listener, scope);
+        dismiss();
     });
     Ok(())
 }

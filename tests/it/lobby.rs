@@ -450,6 +450,23 @@ fn l21_a_killed_client_process_frees_its_name() {
     expect_list(&mut alice, &["Bob", "Alice"]);
 }
 
+/// A11: "The place of a client that leaves is free at once": when it sees the end of its connection, its name is free.
+#[test]
+fn a11_a_name_is_free_when_the_end_is_seen() {
+    needs_ours!(PROTOCOL, "is about our order of doing things");
+    let server = server();
+    for quits in [true, false].repeat(150) {
+        let mut alice = join(&server, "Alice");
+        if quits {
+            alice.send_line("QUIT");
+            alice.expect("Alice is quitting the chat server");
+        } else {
+            alice.half_close();
+        }
+        alice.expect_end();
+    }
+}
+
 // ---------------------------------------------------------------- order
 
 /// L23: "A LIST answer is one uninterrupted run of lines: nobody's message stands inside it."

@@ -12,7 +12,9 @@
     reason = "this is test code: it fails by panicking, and cargo shows what a failed test printed"
 )]
 
+mod channels;
 mod life;
 mod limits;
 mod lobby;
 mod overlay;
+mod room;
