@@ -35,12 +35,14 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::contender::{Contender, contend, program};
-use support::couple::{Couple, Tally, Wire};
-use support::options::{self, BASELINE, Command, Options};
+use support::audience::{Audience, Wire, losses};
+use support::contender::{Contender, program};
+use support::floor::{self, READ};
+use support::options::{self, Options};
 use support::processors::Processors;
 use support::report::{Figure, Report, Target};
-use support::rounds::{Pair, Series, quantile, rotate};
+use support::rounds::{Pair, Series, latencies, rotate};
+use support::sides::{Side, WARM_UP};
 use support::sockets::{self, ESTABLISHED, LISTENING};
 
 /// Where the figures go in the workspace.
@@ -50,6 +52,7 @@ const CSV: &str = "bench-overlay.csv";
 const OVERLAY: Wire = Wire {
     join: |name| format!("register {name}"),
     welcome: |name| format!("welcome {name}"),
+    joined: |_| String::new(),
     say: |to, text| format!("sendto {to} {text}"),
     hear: |from, text| format!("recvfrom {from} {text}"),
 };
@@ -58,6 +61,7 @@ const OVERLAY: Wire = Wire {
 const RELAY: Wire = Wire {
     join: |name| format!("register {name}"),
     welcome: |name| format!("register {name}"),
+    joined: |_| String::new(),
     say: |_, text| format!("recvfrom ann {text}"),
     hear: |from, text| format!("recvfrom {from} {text}"),
 };
@@ -65,10 +69,6 @@ const RELAY: Wire = Wire {
 /// Which floor to be.
 const UDP_RELAY: &str = "relay";
 const TCP_FORWARDER: &str = "forwarder";
-
-/// How much the floors take at once: as much as the server.
-const DATAGRAM: usize = 64 << 10;
-const READ: usize = 16 << 10;
 
 /// How long a line between servers is, `ann to bob: …` and its end: as long as what is delivered.
 const LINE: usize = 48;
@@ -79,9 +79,6 @@ const BURST: u64 = 4;
 
 /// How many forwarders the long line has: as many as the longest chain has servers.
 const LONG: usize = 5;
-
-/// Messages before a turn counts: whoever comes on has slept while the others were measured.
-const WARM_UP: usize = 20;
 
 /// How long a server may take to listen, or a link to be there: a link that was asked for too early is tried
 /// again after one second, and after two.
@@ -104,23 +101,7 @@ const FULL: Size = Size { rounds: 60, turn: Duration::from_millis(60) };
 const SHORT: Size = Size { rounds: 3, turn: Duration::from_millis(30) };
 
 fn main() -> ExitCode {
-    let done = match options::parse(CSV) {
-        Ok(Command::Measure(options)) => measure(&options),
-        Ok(Command::Baseline(which)) => floor(&which),
-        Ok(Command::Contend(command_line)) => contend(&command_line),
-        Ok(Command::Help) => io::stdout().write_all(options::usage(CSV).as_bytes()),
-        Err(wrong) => {
-            eprint!("{wrong}\n{}", options::usage(CSV));
-            return ExitCode::from(2);
-        }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    options::run(CSV, measure, be_floor)
 }
 
 fn measure(options: &Options) -> io::Result<()> {
@@ -132,14 +113,7 @@ fn measure(options: &Options) -> io::Result<()> {
     eprintln!("many in flight …");
     let in_flight = sides.in_flight(&size)?;
     let report = report(&one_by_one, in_flight);
-    println!("{report}");
-    println!("{}", sides.losses());
-    if options.short {
-        println!("A short run: it proves that the bench works, and nothing else.");
-    }
-    report.write_csv(&options.csv)?;
-    println!("also in {}", options.csv.display());
-    Ok(())
+    report.publish(&[sides.losses()], options)
 }
 
 /// Figures of [`Side::one_by_one`] through one server.
@@ -149,7 +123,7 @@ const ONE_SERVER: [Figure; 3] = [
     figure("messages, 1 in flight", "1000/s", RELAY_NAME),
 ];
 
-/// Figures of [`Side::in_flight`] through one server.
+/// Figures of [`in_flight`] through one server.
 const IN_FLIGHT: [Figure; 2] = [
     figure("messages, 16 in flight", "1000/s", RELAY_NAME),
     figure("processor time per message, 16 in flight", "ns", RELAY_NAME),
@@ -175,31 +149,24 @@ const RING: [Figure; 2] =
 const RELAY_NAME: &str = "UDP relay";
 
 const fn figure(name: &'static str, unit: &'static str, baseline: &'static str) -> Figure {
-    Figure { name, unit, baseline, target: None }
+    Figure::new(name, unit, baseline)
 }
 
 /// All contenders, each with its two clients.
 struct Sides {
-    relay: Side,
-    one: Side,
+    relay: Side<Audience>,
+    one: Side<Audience>,
     /// Chains with one, two and four links.
-    two: Side,
-    three: Side,
-    five: Side,
+    two: Side<Audience>,
+    three: Side<Audience>,
+    five: Side<Audience>,
     /// As many servers in either, and the clients two links apart.
-    chain: Side,
-    ring: Side,
+    chain: Side<Audience>,
+    ring: Side<Audience>,
     round: Line,
     /// Lines of one and of [`LONG`] forwarders.
     short: Line,
     long: Line,
-}
-
-/// Servers, or the relay, and two clients.
-struct Side {
-    name: &'static str,
-    contenders: Vec<Contender>,
-    couple: Couple,
 }
 
 /// Forwarders in a row, and our connections to the first and from the last.
@@ -213,16 +180,16 @@ struct Line {
 
 /// Who takes a turn.
 enum Player<'a> {
-    Side(&'a mut Side),
+    Side(&'a mut Side<Audience>),
     Line(&'a mut Line),
 }
 
 impl Sides {
     fn start(processors: Processors) -> io::Result<Self> {
-        let chain = |name, links: &[Option<usize>], last| Side::servers(name, links, last, processors);
+        let chain = |name, links: &[Option<usize>], last| servers(name, links, last, processors);
         let line = [None, Some(0), Some(1), Some(2), Some(3)];
         Ok(Self {
-            relay: Side::relay(processors)?,
+            relay: relay(processors)?,
             one: chain("one server", &line[..1], 0)?,
             two: chain("a chain of 2", &line[..2], 1)?,
             three: chain("a chain of 3", &line[..3], 2)?,
@@ -251,26 +218,14 @@ impl Sides {
     /// One server and the relay by turns.
     fn in_flight(&mut self, size: &Size) -> io::Result<[Pair; 2]> {
         let sides = [&mut self.one, &mut self.relay];
-        let [one, relay] = rotate(size.rounds, sides, |side| side.in_flight(size.turn))?;
+        let [one, relay] = rotate(size.rounds, sides, |side| in_flight(side, size.turn))?;
         Ok(pairs(&one, &relay))
     }
 
     /// What did not arrive, or came late, in words.
     fn losses(&self) -> String {
         let Self { relay, one, two, three, five, chain, ring, .. } = self;
-        let mut text = String::new();
-        let mut total = 0;
-        for side in [relay, one, two, three, five, chain, ring] {
-            let Tally { said, lost, late } = side.couple.tally();
-            total += said;
-            if lost + late > 0 {
-                text += &format!(
-                    "{}: of {said} messages {lost} were lost, {late} came late or twice\n",
-                    side.name
-                );
-            }
-        }
-        if text.is_empty() { format!("All {total} messages arrived, none late or twice.\n") } else { text }
+        losses([relay, one, two, three, five, chain, ring].map(|side| (side.name, side.load.tally())))
     }
 }
 
@@ -302,61 +257,34 @@ fn for_each_hop(chain: &[f64], one: &[f64], links: usize) -> Vec<f64> {
     chain.iter().zip(one).map(|(chain, one)| (chain - one) / links as f64).collect()
 }
 
-impl Drop for Side {
-    fn drop(&mut self) {
-        // All at once, the last first: so none complains that the server it is linked to has gone.
-        self.contenders.iter_mut().rev().for_each(Contender::kill);
-    }
+/// The relay and two clients.
+fn relay(processors: Processors) -> io::Result<Side<Audience>> {
+    let relay = floor::start(&[UDP_RELAY], processors)?;
+    let couple = Audience::new(&RELAY, relay.address(), &[relay.address()])?;
+    Ok(Side::new("the relay", vec![relay], couple))
 }
 
-impl Side {
-    fn relay(processors: Processors) -> io::Result<Self> {
-        let relay = Contender::start(&std::env::current_exe()?, &[BASELINE, UDP_RELAY], processors)?;
-        let couple = Couple::new(&RELAY, relay.address(), relay.address())?;
-        Ok(Self { name: "the relay", contenders: vec![relay], couple })
-    }
+/// Servers, each of which asks for a link to another, or for none, and two clients. The speaker is at the
+/// first, the listener at `last`.
+fn servers(
+    name: &'static str,
+    links: &[Option<usize>],
+    last: usize,
+    processors: Processors,
+) -> io::Result<Side<Audience>> {
+    let ports = free_ports(links.len())?;
+    let server = |(number, link): (usize, &Option<usize>)| {
+        start_server(ports[number], link.map(|link| ports[link].links), processors)
+    };
+    let contenders = links.iter().enumerate().map(server).collect::<io::Result<Vec<_>>>()?;
+    links.iter().flatten().try_for_each(|link| wait_for(ports[*link].links, ESTABLISHED))?;
+    let couple = Audience::new(&OVERLAY, contenders[0].address(), &[contenders[last].address()])?;
+    Ok(Side::new(name, contenders, couple))
+}
 
-    /// Servers, each of which asks for a link to another, or for none. The speaker is at the first, the
-    /// listener at `last`.
-    fn servers(
-        name: &'static str,
-        links: &[Option<usize>],
-        last: usize,
-        processors: Processors,
-    ) -> io::Result<Self> {
-        let ports = free_ports(links.len())?;
-        let server = |(number, link): (usize, &Option<usize>)| {
-            start_server(ports[number], link.map(|link| ports[link].links), processors)
-        };
-        let contenders = links.iter().enumerate().map(server).collect::<io::Result<Vec<_>>>()?;
-        links.iter().flatten().try_for_each(|link| wait_for(ports[*link].links, ESTABLISHED))?;
-        let couple = Couple::new(&OVERLAY, contenders[0].address(), contenders[last].address())?;
-        Ok(Self { name, contenders, couple })
-    }
-
-    /// One message at a time: latency (p50, p99) in microseconds, and thousands of messages per second.
-    fn one_by_one(&mut self, time: Duration) -> io::Result<[f64; 3]> {
-        self.warm_up()?;
-        latencies(time, || self.couple.latency())
-    }
-
-    /// Many messages at a time: thousands per second, and the processor time for one, in nanoseconds.
-    fn in_flight(&mut self, time: Duration) -> io::Result<[f64; 2]> {
-        self.warm_up()?;
-        let before = self.processor_time()?;
-        let (heard, elapsed) = self.couple.flood(BURSTS, BURST, time)?;
-        let used = self.processor_time()? - before;
-        let heard = heard as f64;
-        Ok([heard / elapsed.as_secs_f64() / 1e3, used.as_secs_f64() * 1e9 / heard])
-    }
-
-    fn processor_time(&self) -> io::Result<Duration> {
-        self.contenders.iter().map(Contender::processor_time).sum()
-    }
-
-    fn warm_up(&mut self) -> io::Result<()> {
-        (0..WARM_UP).try_for_each(|_| self.couple.latency().map(drop))
-    }
+/// Many messages at a time: thousands per second, and the processor time for one, in nanoseconds.
+fn in_flight(side: &mut Side<Audience>, time: Duration) -> io::Result<[f64; 2]> {
+    side.flood(|couple| couple.flood(BURSTS, BURST, time))
 }
 
 impl Drop for Line {
@@ -372,8 +300,7 @@ impl Line {
         let mut next = end.local_addr()?;
         for _ in 0..length {
             // The last is started first: each connects to the next before it listens.
-            let arguments = [BASELINE, TCP_FORWARDER, &next.to_string()];
-            let forwarder = Contender::start(&std::env::current_exe()?, &arguments, processors)?;
+            let forwarder = floor::start(&[TCP_FORWARDER, &next.to_string()], processors)?;
             next = forwarder.address();
             contenders.push(forwarder);
         }
@@ -403,21 +330,6 @@ impl Line {
         (&self.last).read_exact(&mut line)?;
         Ok(start.elapsed())
     }
-}
-
-/// Measures for `time`, one by one: latency (p50, p99) in microseconds, and thousands per second. What was
-/// lost has no latency.
-fn latencies(
-    time: Duration,
-    mut measure: impl FnMut() -> io::Result<Option<Duration>>,
-) -> io::Result<[f64; 3]> {
-    let start = Instant::now();
-    let mut latencies = Vec::new();
-    while start.elapsed() < time {
-        latencies.extend(measure()?.map(|latency| latency.as_secs_f64() * 1e6));
-    }
-    let rate = latencies.len() as f64 / start.elapsed().as_secs_f64();
-    Ok([quantile(&latencies, 0.5), quantile(&latencies, 0.99), rate / 1e3])
 }
 
 /// Where a server listens.
@@ -467,31 +379,11 @@ fn wait_for(port: u16, state: u8) -> io::Result<()> {
 }
 
 /// Runs until it is killed.
-fn floor(which: &[String]) -> io::Result<()> {
+fn be_floor(which: &[String]) -> io::Result<()> {
     match which {
-        [which] if which == UDP_RELAY => relay(),
+        [which] if which == UDP_RELAY => floor::udp(),
         [which, next] if which == TCP_FORWARDER => forwarder(next),
         _ => Err(io::ErrorKind::InvalidInput.into()),
-    }
-}
-
-/// The UDP floor: who is new is answered; what the others say goes to the other of them.
-fn relay() -> io::Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    eprintln!("listening on {}", socket.local_addr()?);
-    let mut clients = Vec::new();
-    let mut buffer = vec![0; DATAGRAM];
-    loop {
-        let (count, from) = socket.recv_from(&mut buffer)?;
-        let to = if clients.contains(&from) {
-            clients.iter().find(|client| **client != from)
-        } else {
-            clients.push(from);
-            clients.last()
-        };
-        if let Some(to) = to {
-            socket.send_to(&buffer[..count], to)?;
-        }
     }
 }
 

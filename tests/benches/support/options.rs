@@ -1,10 +1,14 @@
 //! The command line of a bench.
 
 use std::env;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::contender::contend;
 
 /// What stands behind the name of the bench.
-pub(crate) enum Command {
+enum Command {
     /// Measure.
     Measure(Options),
     /// Be the baseline that is measured against: the bench starts itself as that. If it has several, what
@@ -25,7 +29,7 @@ pub(crate) struct Options {
 }
 
 /// What `--help` prints, where the figures go to the file `csv` of the workspace if nothing else is said.
-pub(crate) fn usage(csv: &str) -> String {
+fn usage(csv: &str) -> String {
     format!(
         "\
 usage: cargo bench -p chat-tests --bench NAME -- [--short] [--csv FILE]
@@ -43,11 +47,37 @@ pub(crate) const BASELINE: &str = "--floor";
 /// The argument, told to nobody, that makes this process the contender whose command line follows.
 pub(crate) const CONTEND: &str = "--contend";
 
+/// Does what the arguments of this process say: `measure`, or be the `baseline` that its arguments name. `csv`
+/// is the file of the workspace where the figures go.
+pub(crate) fn run(
+    csv: &str,
+    measure: fn(&Options) -> io::Result<()>,
+    baseline: fn(&[String]) -> io::Result<()>,
+) -> ExitCode {
+    let done = match parse(csv) {
+        Ok(Command::Measure(options)) => measure(&options),
+        Ok(Command::Baseline(which)) => baseline(&which),
+        Ok(Command::Contend(command_line)) => contend(&command_line),
+        Ok(Command::Help) => io::stdout().write_all(usage(csv).as_bytes()),
+        Err(wrong) => {
+            eprint!("{wrong}\n{}", usage(csv));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Reads the arguments of this process. `csv` is as in [`usage`].
 ///
 /// # Errors
 /// One line that says which argument is wrong.
-pub(crate) fn parse(csv: &str) -> Result<Command, String> {
+fn parse(csv: &str) -> Result<Command, String> {
     let mut options = Options { short: false, csv: workspace().join(csv) };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::sides::Load;
 
 /// What a protocol says on the wire, as far as making load and counting bytes needs it: whole lines, or
 /// whatever its messages are. All names are equally long.
@@ -26,6 +27,8 @@ pub(crate) struct Wire {
     pub(crate) welcome: fn(name: &str) -> String,
     /// What everyone else receives then.
     pub(crate) joined: fn(name: &str) -> String,
+    /// What everyone says. All messages are equally long, so it is always the same.
+    pub(crate) text: &'static str,
     /// What the client of this name says to tell everyone else a text.
     pub(crate) say: fn(name: &str, text: &str) -> String,
     /// What everyone else receives then.
@@ -65,8 +68,12 @@ pub(crate) struct Window {
     pub(crate) pasted: bool,
 }
 
-/// What everyone says. With name and line end it makes 48 bytes, such a line as people type.
-const TEXT: &str = "the quick brown fox jumps over a lazy do";
+/// What is said where lines are short. With name and line end it makes 48 bytes, such a line as people type.
+pub(crate) const TEXT: &str = "the quick brown fox jumps over a lazy do";
+
+/// Sixty-four messages in flight. Four bursts, so that the next is under way while the last is being
+/// received.
+pub(crate) const SIXTY_FOUR: Window = Window { speakers: 1, burst: 16, bursts: 4, pasted: false };
 
 /// What one read takes at most: many bursts.
 const BUFFER: usize = 256 << 10;
@@ -78,7 +85,7 @@ impl Party {
     /// # Errors
     /// The server refuses one, or does not say what is expected.
     pub(crate) fn new(wire: &'static Wire, address: SocketAddr, count: usize) -> io::Result<Self> {
-        let (heard, echo) = ((wire.hear)(&name(0), TEXT).len(), (wire.echo)(&name(0)).len());
+        let (heard, echo) = ((wire.hear)(&name(0), wire.text).len(), (wire.echo)(&name(0)).len());
         let mut party = Self { wire, address, clients: Vec::new(), heard, echo, buffer: vec![0; BUFFER] };
         for number in 0..count {
             let newcomer = party.admit(Client::connect(address, name(number))?)?;
@@ -87,29 +94,6 @@ impl Party {
         party.collect_all()?;
         party.check()?;
         Ok(party)
-    }
-
-    /// How many clients hear a speaker.
-    pub(crate) fn receivers(&self) -> usize {
-        self.clients.len() - 1
-    }
-
-    /// One message from the first client: the time from before it is written until the last receiver has all
-    /// of it.
-    ///
-    /// # Errors
-    /// It does not arrive.
-    pub(crate) fn latency(&mut self) -> io::Result<Duration> {
-        let message = self.message(0);
-        let start = Instant::now();
-        self.say(0, 1, &message)?;
-        for receiver in &mut self.clients[1..] {
-            receiver.collect(0, &mut self.buffer)?;
-        }
-        let elapsed = start.elapsed();
-        // Nobody waits for the echo to the speaker, but it must not count for the next message.
-        self.clients[0].collect(0, &mut self.buffer)?;
-        Ok(elapsed)
     }
 
     /// Speaks for `time` with a full window. Returns the number of messages received by all clients together,
@@ -163,13 +147,13 @@ impl Party {
     /// One message from the first client, which everyone else must receive letter by letter.
     fn check(&mut self) -> io::Result<()> {
         self.say(0, 1, &self.message(0))?;
-        let wanted = (self.wire.hear)(&self.clients[0].name, TEXT);
+        let wanted = (self.wire.hear)(&self.clients[0].name, self.wire.text);
         self.clients[1..].iter_mut().try_for_each(|receiver| receiver.expect(&wanted))?;
         self.collect_all()
     }
 
     fn message(&self, speaker: usize) -> Vec<u8> {
-        (self.wire.say)(&self.clients[speaker].name, TEXT).into_bytes()
+        (self.wire.say)(&self.clients[speaker].name, self.wire.text).into_bytes()
     }
 
     /// A speaker says `messages` in one write.
@@ -195,7 +179,27 @@ impl Party {
     }
 }
 
+impl Load for Party {
+    fn receivers(&self) -> usize {
+        self.clients.len() - 1
+    }
+
+    /// From the first client. Nothing is ever lost.
+    fn latency(&mut self) -> io::Result<Option<Duration>> {
+        let message = self.message(0);
+        let start = Instant::now();
+        self.say(0, 1, &message)?;
+        for receiver in &mut self.clients[1..] {
+            receiver.collect(0, &mut self.buffer)?;
+        }
+        let elapsed = start.elapsed();
+        // Nobody waits for the echo to the speaker, but it must not count for the next message.
+        self.clients[0].collect(0, &mut self.buffer)?;
+        Ok(Some(elapsed))
+    }
+}
+
 /// The name of a client: five characters, so that all messages are equally long.
-pub(super) fn name(number: usize) -> String {
+pub(crate) fn name(number: usize) -> String {
     format!("c{number:04}")
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::options::Options;
 use super::rounds::{Pair, median, quantile};
 
 /// All rows, in the order in which they were measured.
@@ -25,6 +26,13 @@ pub(crate) struct Figure {
     pub(crate) baseline: &'static str,
     /// What is to be reached, if anything is.
     pub(crate) target: Option<Target>,
+}
+
+impl Figure {
+    /// A figure for which nothing is to be reached.
+    pub(crate) const fn new(name: &'static str, unit: &'static str, baseline: &'static str) -> Self {
+        Self { name, unit, baseline, target: None }
+    }
 }
 
 /// What is to be reached.
@@ -88,11 +96,26 @@ impl Report {
         figures.into_iter().zip(pairs).for_each(|(figure, pair)| self.add(count, figure, pair));
     }
 
+    /// Prints all rows, and `notes` behind them; then writes the rows as CSV.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn publish(&self, notes: &[String], options: &Options) -> io::Result<()> {
+        println!("{self}");
+        notes.iter().for_each(|note| println!("{note}"));
+        if options.short {
+            println!("A short run: it proves that the bench works, and nothing else.");
+        }
+        self.write_csv(&options.csv)?;
+        println!("also in {}", options.csv.display());
+        Ok(())
+    }
+
     /// Writes all rows to `path`: a line of names, then a line for each row.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn write_csv(&self, path: &Path) -> io::Result<()> {
+    fn write_csv(&self, path: &Path) -> io::Result<()> {
         let lines: String = self.cells().map(|cells| cells.map(quoted).join(",") + "\n").collect();
         fs::write(path, lines)
             .map_err(|error| io::Error::other(format!("cannot write {}: {error}", path.display())))

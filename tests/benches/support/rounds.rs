@@ -6,6 +6,7 @@
 //! difference that is smaller than the distance of the quartiles is noise.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 /// The figures of two contenders: one number for each round.
 #[derive(Clone, Default)]
@@ -60,6 +61,24 @@ pub(crate) fn rotate<T, const K: usize, const N: usize>(
         }
     }
     Ok(all)
+}
+
+/// Measures for `time`, one by one: latency (p50, p99) in microseconds, and how many thousands per second.
+/// What was lost has no latency.
+///
+/// # Errors
+/// Those of `measure`.
+pub(crate) fn latencies(
+    time: Duration,
+    mut measure: impl FnMut() -> io::Result<Option<Duration>>,
+) -> io::Result<[f64; 3]> {
+    let start = Instant::now();
+    let mut latencies = Vec::new();
+    while start.elapsed() < time {
+        latencies.extend(measure()?.map(|latency| latency.as_secs_f64() * 1e6));
+    }
+    let rate = latencies.len() as f64 / start.elapsed().as_secs_f64();
+    Ok([quantile(&latencies, 0.5), quantile(&latencies, 0.99), rate / 1e3])
 }
 
 impl Pair {
