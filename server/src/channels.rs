@@ -4,8 +4,8 @@
 //! them. The source specifies no output: what happens is told on stderr (C20).
 
 use crate::options::{self, Failure};
-use crate::peer::{self, Peer, Reader, Received};
-use crate::service::Service;
+use crate::peer::{self, Next, Peer, Reader, Received};
+use crate::service::{self, Service};
 use crate::tcp;
 use chat_common::channels::{Error, Hub, Outcome, SIZE, text};
 use chat_common::deliveries::Deliveries;
@@ -72,16 +72,6 @@ struct Registry {
     peers: BTreeMap<u64, Arc<Peer>>,
 }
 
-/// What remains to be done behind one [`Server::batch`].
-enum Next {
-    /// Every whole message was handled.
-    Read,
-    /// There may be more whole messages.
-    Again,
-    /// The connection is to end.
-    End,
-}
-
 impl Server<'_> {
     /// The life of one connection, on its own thread.
     fn client(&self, peer: &Arc<Peer>) {
@@ -100,22 +90,10 @@ impl Server<'_> {
         let mut buffer = vec![0; READ];
         while let Received::Bytes(count) = reader.read(&mut buffer, None) {
             frames.push(buffer.get(..count).unwrap_or_default());
-            if !self.handle(peer, &mut frames) {
+            if !peer::handle(peer, || self.batch(peer, &mut frames)) {
                 return;
             }
         }
-    }
-
-    /// Handles every whole message in `frames`. Whether the connection goes on.
-    fn handle(&self, peer: &Arc<Peer>, frames: &mut Fixed<SIZE>) -> bool {
-        while peer.is_open() {
-            match self.batch(peer, frames) {
-                Next::Read => return true,
-                Next::Again => {}
-                Next::End => return false,
-            }
-        }
-        false
     }
 
     /// Handles messages under one lock, and delivers what they made with one write for each receiver (S5).
@@ -158,15 +136,8 @@ impl Registry {
 
     /// Who is registered (A6).
     fn report(&self) -> String {
-        let mut report = format!("{} of {} registered", self.hub.members().count(), self.places);
-        for (id, name) in self.hub.members() {
-            if let Some(peer) = self.peers.get(&id) {
-                let (address, seconds) = (peer.address(), peer.silent_for().as_secs());
-                // Writing to a String cannot fail.
-                let _ = write!(report, "\n{name} {address}, last heard {seconds} s ago");
-            }
-        }
-        report
+        let peer = |(id, name)| self.peers.get(&id).map(|peer| (name, peer.address(), peer.silent_for()));
+        service::report(self.places, self.hub.members().filter_map(peer))
     }
 
     /// Applies messages until there are no more, somebody has much to get, or the connection is to end.

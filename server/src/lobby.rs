@@ -5,8 +5,8 @@
 //! order (L24), and no lock is ever held while waiting for a socket.
 
 use crate::options::{self, Failure};
-use crate::peer::{self, Peer, Reader, Received};
-use crate::service::Service;
+use crate::peer::{self, Next, Peer, Reader, Received};
+use crate::service::{self, Service};
 use crate::tcp;
 use chat_common::deliveries::Deliveries;
 use chat_common::frame::{Lines, MAX_MESSAGE, Pauses, TooLong};
@@ -77,16 +77,6 @@ struct Registry {
     peers: BTreeMap<u64, Arc<Peer>>,
 }
 
-/// What remains to be done behind one [`Server::batch`].
-enum Next {
-    /// Every whole message was handled.
-    Read,
-    /// There may be more whole messages.
-    Again,
-    /// The connection is to end.
-    End,
-}
-
 impl Server<'_> {
     /// The life of one connection, on its own thread.
     fn client(&self, peer: &Arc<Peer>) {
@@ -113,22 +103,12 @@ impl Server<'_> {
                 Received::Nothing => {}
                 Received::End => lines.end(),
             }
-            if !self.handle(peer, &mut lines, start.elapsed()) || received == Received::End {
+            let now = start.elapsed();
+            let goes_on = peer::handle(peer, || self.batch(peer, &mut lines, now));
+            if !goes_on || received == Received::End {
                 return;
             }
         }
-    }
-
-    /// Handles every whole message in `lines`. Whether the connection goes on.
-    fn handle(&self, peer: &Arc<Peer>, lines: &mut Lines, now: Duration) -> bool {
-        while peer.is_open() {
-            match self.batch(peer, lines, now) {
-                Next::Read => return true,
-                Next::Again => {}
-                Next::End => return false,
-            }
-        }
-        false
     }
 
     /// Handles messages under one lock, delivers what they made with one write for each receiver, and logs
@@ -139,7 +119,7 @@ impl Server<'_> {
         let mut registry = self.registry.lock();
         let next = registry.apply_lines(peer, lines, now, &mut out, &mut log);
         let crowded = registry.deliver(peer.id(), &out);
-        if matches!(next, Next::End) {
+        if next == Next::End {
             self.remove(&mut registry, peer, &mut log);
         }
         self.service.log.out(&log);
@@ -188,15 +168,8 @@ impl Registry {
 
     /// Who is registered (A6).
     fn report(&self) -> String {
-        let mut text = format!("{} of {} registered", self.lobby.members().count(), self.places);
-        for (id, name) in self.lobby.members() {
-            if let Some(peer) = self.peers.get(&id) {
-                let (address, seconds) = (peer.address(), peer.silent_for().as_secs());
-                // Writing to a String cannot fail.
-                let _ = write!(text, "\n{name} {address}, last heard {seconds} s ago");
-            }
-        }
-        text
+        let peer = |(id, name)| self.peers.get(&id).map(|peer| (name, peer.address(), peer.silent_for()));
+        service::report(self.places, self.lobby.members().filter_map(peer))
     }
 
     /// Applies messages until there are no more, somebody has much to get, or the connection is to end.

@@ -6,7 +6,7 @@
 
 use crate::options::{self, Failure};
 use crate::peer::{Peer, Reader, Received};
-use crate::service::Service;
+use crate::service::{self, Service};
 use crate::tcp::{self, Entry};
 use crate::udp;
 use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, Pauses, TooLong};
@@ -397,13 +397,10 @@ impl Registry {
 
     /// Who is registered (A6).
     fn report(&self) -> String {
-        let mut text = format!("{} of {} registered", self.node.members().count(), self.places);
-        for (address, name, heard) in self.node.members() {
-            let seconds = self.now().saturating_sub(heard).as_secs();
-            // Writing to a String cannot fail.
-            let _ = write!(text, "\n{name} {address}, last heard {seconds} s ago");
-        }
-        text
+        let now = self.now();
+        let members = self.node.members();
+        let member = |(address, name, heard)| (name, address, now.saturating_sub(heard));
+        service::report(self.places, members.map(member))
     }
 
     /// The queue for the thread of the client at `address`, if it has none yet.

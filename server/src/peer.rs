@@ -445,6 +445,27 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What remains to be done behind a batch of messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Every whole message was handled: read more.
+    Read,
+    /// There may be more whole messages.
+    Again,
+    /// The connection is to end.
+    End,
+}
+
+/// Handles what was read from `peer` in batches, of which each does a part under one lock, until there is no whole
+/// message any more. Whether the connection goes on.
+pub(crate) fn handle(peer: &Peer, mut batch: impl FnMut() -> Next) -> bool {
+    let mut next = Next::Again;
+    while next == Next::Again {
+        next = if peer.is_open() { batch() } else { Next::End };
+    }
+    next == Next::Read
+}
+
 /// Gives everyone in `peers` what `out` has for them: to `others`, who hear of each other, and to the client `from`
 /// last, so that what it said is on its way when it hears so. Never waits. For whom of them `from` then has to
 /// [`Peer::wait_for_room`], holding no lock.

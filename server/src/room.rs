@@ -8,7 +8,7 @@
 
 use crate::options::{self, Failure};
 use crate::peer::{Peer, Reader, Received};
-use crate::service::Service;
+use crate::service::{self, Service};
 use crate::{tcp, udp};
 use chat_common::deliveries::Deliveries;
 use chat_common::frame::{MAX_MESSAGE, TooLong};
@@ -17,7 +17,6 @@ use chat_common::text::printable;
 use getopts::{Matches, Options};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -522,15 +521,9 @@ impl<K: Copy + Ord, C> Registry<K, C> {
 
     /// Who is registered (A6), each at its `address`.
     fn report(&self, address: impl Fn(K) -> Option<SocketAddr>) -> String {
-        let mut text = format!("{} of {} registered", self.clients_number(), self.places);
-        for (key, name, heard) in self.room.members() {
-            if let Some(address) = address(key) {
-                let seconds = self.now().saturating_sub(heard).as_secs();
-                // Writing to a String cannot fail.
-                let _ = write!(text, "\n{name} {address}, last heard {seconds} s ago");
-            }
-        }
-        text
+        let now = self.now();
+        let member = |(key, name, heard)| Some((name, address(key)?, now.saturating_sub(heard)));
+        service::report(self.places, self.room.members().filter_map(member))
     }
 }
 

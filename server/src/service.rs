@@ -10,8 +10,11 @@ use crate::signals;
 use crate::stop::Stop;
 use crate::tcp::Connections;
 use parking_lot::Mutex;
+use std::fmt::Write as _;
 use std::io;
+use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// A running server's means, shared by all its threads.
 pub(crate) struct Service {
@@ -69,4 +72,19 @@ impl Service {
         }
         threads.log.close();
     }
+}
+
+/// What SIGUSR1 prints: who is registered, from where, and for how long each was silent (A6).
+pub(crate) fn report<'a>(
+    places: usize,
+    members: impl Iterator<Item = (&'a str, SocketAddr, Duration)>,
+) -> String {
+    let mut lines = String::new();
+    let mut count = 0;
+    for (name, address, silent) in members {
+        count += 1;
+        // Writing to a String cannot fail.
+        let _ = write!(lines, "\n{name} {address}, last heard {} s ago", silent.as_secs());
+    }
+    format!("{count} of {places} registered{lines}")
 }
