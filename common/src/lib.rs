@@ -10,6 +10,8 @@
 //! - [`roster`]: who is registered under which name.
 //! - [`deliveries`]: the bytes that each recipient gets, in order.
 //! - [`lobby`]: `JOIN`, `LIST`, `MESG`, `BCST`, `QUIT`.
+//! - [`overlay`]: clients over UDP, links between servers, and no loops.
+//! - [`channels`]: messages of exactly 200 bytes, one channel at a time.
 //! - [`room`]: everyone hears everyone, over TCP or over UDP.
 //!
 //! Nothing in here panics, whatever bytes a peer sends; the tests feed random ones to every decoder.
