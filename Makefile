@@ -33,18 +33,18 @@ help: ## list what there is (this)
 	@echo 'Clients of all but the lobby need a NAME.'
 
 build: ## build server and client, optimized
-	cargo build --release -p chat-server -p chat-client
+	cargo build --release --bins
 
 run-server: ## run a server      [PORT=8001] [PROTOCOL=lobby] [BIND=127.0.0.1] [MAX_CLIENTS=10] [ARGS=--help]
 	$(call check_protocol)$(call check_numbers,PORT OVERLAY,65535)$(call check_numbers,MAX_CLIENTS,10000)$(call check_peer)
-	@cargo build --release -p chat-server
-	@exec cargo run --release --quiet -p chat-server -- $(PROTOCOL) $(SERVER_$(PROTOCOL)) \
+	@cargo build --release --bin chat-server
+	@exec cargo run --release --quiet --bin chat-server -- $(PROTOCOL) $(SERVER_$(PROTOCOL)) \
 	  $(if $(BIND),--bind '$(BIND)') $(if $(MAX_CLIENTS),--max-clients $(MAX_CLIENTS)) $(ARGS)
 
 run-client: ## run a client      [HOST=127.0.0.1] [PORT=8001] [PROTOCOL=lobby] [NAME=Alice] [ARGS=--help]
 	$(call check_protocol)$(call check_numbers,PORT,65535)$(if $(filter lobby,$(PROTOCOL)),,$(call check_name))
-	@cargo build --release -p chat-client
-	@exec cargo run --release --quiet -p chat-client -- $(PROTOCOL) $(CLIENT_$(PROTOCOL)) $(ARGS)
+	@cargo build --release --bin chat-client
+	@exec cargo run --release --quiet --bin chat-client -- $(PROTOCOL) $(CLIENT_$(PROTOCOL)) $(ARGS)
 
 test: ## run every test
 	cargo test --workspace
@@ -59,7 +59,7 @@ lint: ## check format, lints and documentation; a warning is an error
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 bench: ## measure the servers against bare relays  [ARGS=--short]; writes bench*.csv
-	cargo build --release -p chat-server
+	cargo build --release --bins
 	for bench in lobby overlay channels room; do \
 	  cargo bench -p chat-tests --bench $$bench -- $(ARGS) || exit 1; done
 

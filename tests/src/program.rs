@@ -358,17 +358,8 @@ fn build() -> PathBuf {
         Some(name) => name,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args([
-        "build",
-        "--quiet",
-        "--bins",
-        "-p",
-        "chat-server",
-        "-p",
-        "chat-client",
-        "--profile",
-        profile,
-    ]);
+    // The whole workspace, as `cargo test` and make do it: other selections have other features, and build anew.
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--profile", profile]);
     cargo.arg("--target-dir").arg(directory.parent().expect("<target>"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     match cargo.output() {
