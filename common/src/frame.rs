@@ -39,6 +39,14 @@ pub enum Pauses {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
+/// A message that has no frame, without the line end that some programs send behind it (O4, R5). That does not
+/// count as said.
+#[must_use]
+pub fn without_line_end(message: &[u8]) -> &[u8] {
+    let message = message.strip_suffix(b"\n").unwrap_or(message);
+    message.strip_suffix(b"\r").unwrap_or(message)
+}
+
 /// Lines of text: each ends at LF, and one CR in front of it is dropped (A18).
 ///
 /// ```

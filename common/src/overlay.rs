@@ -14,7 +14,7 @@
 //! Where the source is silent: there is no error reply, so an [`Error`] is for the server's stderr only. A
 //! message that comes back to the server of a sender who just spoke has gone round a ring, and nobody is told.
 
-use crate::frame::MAX_MESSAGE;
+use crate::frame::{MAX_MESSAGE, without_line_end};
 use crate::roster::{Refusal, Roster};
 use crate::text::{MAX_NAME, is_name, printable};
 use alloc::borrow::Cow;
@@ -42,13 +42,6 @@ const MAX_SENDERS: usize = 4096;
 /// The longest message as it is relayed. Replacing invalid UTF-8 can make it longer than it was said; it has
 /// to fit a reader of twice [`MAX_MESSAGE`] all the same.
 const MAX_TEXT: usize = 2 * MAX_MESSAGE - 2 * MAX_NAME - 16;
-
-/// A datagram without the line end that some programs send behind it (O4). It does not count as said.
-#[must_use]
-pub fn without_line_end(datagram: &[u8]) -> &[u8] {
-    let line = datagram.strip_suffix(b"\n").unwrap_or(datagram);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
 
 /// The text of a datagram, without its line end, and without what a terminal would obey (A15). What
 /// [`Request::decode`] and [`Reply::decode`] read.

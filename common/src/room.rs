@@ -16,7 +16,7 @@
 //! has left, too.
 
 use crate::deliveries::Deliveries;
-use crate::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, Pauses, TooLong};
+use crate::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, Pauses, TooLong, without_line_end};
 use crate::roster::{Refusal, Roster};
 use crate::text::{MAX_NAME, is_name, printable};
 use alloc::borrow::Cow;
@@ -193,13 +193,6 @@ impl Default for Messages {
         let lines = Lines::new(MAX_MESSAGE, Pauses::UntilFirstNewline);
         Self { lines, begun: false, read: Vec::new(), taken: true }
     }
-}
-
-/// A message without the one line end that may stand behind it (R5, R7).
-#[must_use]
-pub fn without_line_end(message: &[u8]) -> &[u8] {
-    let message = message.strip_suffix(b"\n").unwrap_or(message);
-    message.strip_suffix(b"\r").unwrap_or(message)
 }
 
 /// The text of a datagram without its line end, and without what a terminal would obey (A15).

@@ -39,9 +39,7 @@ pub(crate) fn options() -> Options {
 /// # Errors
 /// The command line is wrong, or the port cannot be listened on.
 pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
-    let port = options::only_port(matches)?;
-    let places = options::max_clients(matches)?;
-    let host = matches.opt_str("bind").unwrap_or_else(|| BIND.into());
+    let (host, port, places) = options::one_port(matches, BIND)?;
     serve(&host, port, places).map_err(Failure::Fatal)
 }
 

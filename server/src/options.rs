@@ -38,6 +38,16 @@ pub(crate) fn max_clients(matches: &Matches) -> Result<usize, Failure> {
     })
 }
 
+/// Where a server with one port listens, by default on `bind`: host and port, and its places for clients.
+///
+/// # Errors
+/// The port is missing or wrong, or the number of places is.
+pub(crate) fn one_port(matches: &Matches, bind: &str) -> Result<(String, u16, usize), Failure> {
+    let port = only_port(matches)?;
+    let host = matches.opt_str("bind").unwrap_or_else(|| bind.into());
+    Ok((host, port, max_clients(matches)?))
+}
+
 /// The port that the option `name` gives, if it is given.
 ///
 /// # Errors
@@ -50,7 +60,7 @@ pub(crate) fn port(matches: &Matches, name: &str) -> Result<Option<u16>, Failure
 ///
 /// # Errors
 /// There is none, or it is no port, or there are more arguments.
-pub(crate) fn only_port(matches: &Matches) -> Result<u16, Failure> {
+fn only_port(matches: &Matches) -> Result<u16, Failure> {
     match matches.free.as_slice() {
         [] => Err(Failure::Usage("the port is missing".into())),
         [port] => parse_port(port),

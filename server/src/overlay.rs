@@ -9,7 +9,7 @@ use crate::peer::{Peer, Reader, Received};
 use crate::service::{self, Service};
 use crate::tcp::{self, Entry};
 use crate::udp;
-use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, Pauses, TooLong};
+use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, Pauses, TooLong, without_line_end};
 use chat_common::overlay::{self, Effect, Error, Node, Relay, Request};
 use chat_common::text::printable;
 use getopts::{Matches, Options};
@@ -180,7 +180,7 @@ impl Server<'_> {
     /// Hands a datagram to its client's thread, without ever waiting. Who has none (yet) is served here.
     fn receive<'s>(&'s self, from: SocketAddr, datagram: &[u8], scope: &'s Scope<'s, '_>) {
         let log = &self.service.log;
-        if overlay::without_line_end(datagram).len() > MAX_MESSAGE {
+        if without_line_end(datagram).len() > MAX_MESSAGE {
             return log.err(&format!("{from}: {}", Error::TooLong));
         }
         let text = overlay::text(datagram).into_owned();
