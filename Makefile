@@ -3,9 +3,11 @@
 PROTOCOL ?= lobby
 HOST     ?= 127.0.0.1
 PORT     ?= 8001
+# The port where a client of the bridge listens; 0 is any free one.
+CLIENT_PORT ?= 0
 
 # A protocol is a name, and what stands behind it on the two command lines.
-PROTOCOLS := lobby overlay channels room
+PROTOCOLS := lobby overlay channels room bridge
 
 SERVER_lobby   = $(PORT)
 CLIENT_lobby   = '$(HOST)' $(PORT) $(if $(NAME),--name '$(NAME)')
@@ -19,6 +21,9 @@ CLIENT_channels = '$(NAME)' '$(HOST)' $(PORT)
 SERVER_room    = $(if $(UDP),--udp) $(PORT)
 CLIENT_room    = $(if $(UDP),--udp,--lines) --name '$(NAME)' --host '$(HOST)' $(PORT)
 
+SERVER_bridge  = --port=$(PORT) $(if $(CONTACTS),--contacts='$(CONTACTS)') $(if $(RESUME),--resume)
+CLIENT_bridge  = --id='$(NAME)' --port=$(CLIENT_PORT) --server='$(HOST):$(PORT)'
+
 .PHONY: help build run-server run-client test test-program lint bench
 
 help: ## list what there is (this)
@@ -30,6 +35,7 @@ help: ## list what there is (this)
 	@echo 'PROTOCOL is one of: $(PROTOCOLS).'
 	@echo 'overlay:  a server takes links with OVERLAY=9101, and makes one with PEER=127.0.0.1:9101.'
 	@echo 'room:     UDP=1 for both.'
+	@echo 'bridge:   a client listens on CLIENT_PORT=3000; a server takes CONTACTS=FILE and RESUME=1.'
 	@echo 'Clients of all but the lobby need a NAME.'
 
 build: ## build server and client, optimized
@@ -42,7 +48,7 @@ run-server: ## run a server      [PORT=8001] [PROTOCOL=lobby] [BIND=127.0.0.1] [
 	  $(if $(BIND),--bind '$(BIND)') $(if $(MAX_CLIENTS),--max-clients $(MAX_CLIENTS)) $(ARGS)
 
 run-client: ## run a client      [HOST=127.0.0.1] [PORT=8001] [PROTOCOL=lobby] [NAME=Alice] [ARGS=--help]
-	$(call check_protocol)$(call check_numbers,PORT,65535)$(if $(filter lobby,$(PROTOCOL)),,$(call check_name))
+	$(call check_protocol)$(call check_numbers,PORT CLIENT_PORT,65535)$(if $(filter lobby,$(PROTOCOL)),,$(call check_name))
 	@cargo build --release --bin chat-client
 	@exec cargo run --release --quiet --bin chat-client -- $(PROTOCOL) $(CLIENT_$(PROTOCOL)) $(ARGS)
 

@@ -27,18 +27,37 @@ pub(crate) fn connect(
     events: &Events,
     sender: &EventSender,
 ) -> Result<Option<TcpStream>, String> {
-    let failed = |error: io::Error| format!("cannot connect to {host} port {port}: {error}");
-    let (target, results) = (host.to_owned(), sender.clone());
-    // Looking up a name cannot be interrupted: a user who does not want to wait leaves this thread behind.
-    let attempt = move || results.send(Event::Connected(connect_to_any(&target, port)));
-    thread::Builder::new().name("connect".into()).spawn(attempt).map_err(failed)?;
+    start_connecting(host, port, sender, Event::Connected);
     loop {
         match events.next(None) {
-            Some(Event::Connected(result)) => return result.map(Some).map_err(failed),
+            Some(Event::Connected(result)) => return result.map(Some),
             Some(Event::Interrupt) => return Ok(None),
             _ => {}
         }
     }
+}
+
+/// Connects to `port` of `host` on a thread of its own, trying every address that a name has (A10); the event is what
+/// `then` makes of the connection, or of one line with host, port and cause.
+pub(crate) fn start_connecting(
+    host: &str,
+    port: u16,
+    sender: &EventSender,
+    then: impl FnOnce(Result<TcpStream, String>) -> Event + Send + 'static,
+) {
+    let (target, results) = (host.to_owned(), sender.clone());
+    let attempt = move || {
+        let result = connect_to_any(&target, port);
+        results.send(then(result.map_err(|error| cannot_connect(&target, port, &error))));
+    };
+    // Looking up a name cannot be interrupted: a user who does not want to wait leaves this thread behind.
+    if let Err(error) = thread::Builder::new().name("connect".into()).spawn(attempt) {
+        sender.send(Event::Connected(Err(cannot_connect(host, port, &error))));
+    }
+}
+
+fn cannot_connect(host: &str, port: u16, error: &io::Error) -> String {
+    format!("cannot connect to {host} port {port}: {error}")
 }
 
 fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {
@@ -74,6 +93,8 @@ struct State {
     leaving: usize,
     /// Each message is a write of its own, with so much time between two.
     pause: Option<Duration>,
+    /// The peer has said something since: it has read what was sent.
+    answered: bool,
     /// The lengths of the messages in `waiting`, if so.
     messages: VecDeque<usize>,
     /// Nothing more comes: when all is sent, the server is told so.
@@ -88,12 +109,13 @@ impl Connection {
     /// # Errors
     /// The system refuses the option or the threads.
     pub(crate) fn start(
-        stream: TcpStream,
+        stream: impl Into<Arc<TcpStream>>,
         events: &EventSender,
         receive: impl FnOnce(&TcpStream, &EventSender) + Send + 'static,
     ) -> io::Result<Self> {
+        let stream = stream.into();
         stream.set_nodelay(true)?;
-        let mut connection = Self { stream: Arc::new(stream), queue: Arc::default(), threads: Vec::new() };
+        let mut connection = Self { stream, queue: Arc::default(), threads: Vec::new() };
         let (stream, events) = (Arc::clone(&connection.stream), events.clone());
         connection.spawn("receive", move || {
             receive(&stream, &events);
@@ -108,6 +130,12 @@ impl Connection {
     /// for a server that takes one read for one message.
     pub(crate) fn keep_apart(&self, pause: Duration) {
         self.queue.lock().pause = Some(pause);
+    }
+
+    /// The peer has said something: what is sent next need not be kept apart from what was sent before.
+    pub(crate) fn answered(&self) {
+        self.queue.lock().answered = true;
+        self.queue.changed.notify_all();
     }
 
     /// Queues `bytes`; never waits.
@@ -201,7 +229,7 @@ impl Queue {
         state.leaving = 0;
         if let Some(pause) = state.pause {
             let ended = |state: &State| state.closed || (state.finished && state.waiting.is_empty());
-            drop(self.changed.wait_timeout_while(state, pause, |state| !ended(state)));
+            drop(self.changed.wait_timeout_while(state, pause, |state| !ended(state) && !state.answered));
         }
     }
 
@@ -219,6 +247,7 @@ impl Queue {
 impl State {
     /// Takes the bytes of the next write.
     fn take_write(&mut self) -> Vec<u8> {
+        self.answered = false;
         match self.messages.pop_front() {
             Some(count) => self.waiting.drain(..count.min(self.waiting.len())).collect(),
             None => std::mem::take(&mut self.waiting),
@@ -228,20 +257,32 @@ impl State {
 
 /// Reads once, at most until `deadline`. `Some(0)` is nothing until then; `None` is the end of the stream,
 /// for whatever reason.
-pub(crate) fn read(mut stream: &TcpStream, buffer: &mut [u8], deadline: Option<Instant>) -> Option<usize> {
+pub(crate) fn read(stream: &TcpStream, buffer: &mut [u8], deadline: Option<Instant>) -> Option<usize> {
+    try_read(stream, buffer, deadline).ok().flatten()
+}
+
+/// The same for who wants to know whether the stream has ended or broken.
+///
+/// # Errors
+/// It broke.
+pub(crate) fn try_read(
+    mut stream: &TcpStream,
+    buffer: &mut [u8],
+    deadline: Option<Instant>,
+) -> io::Result<Option<usize>> {
     loop {
         // A timeout of zero would be no timeout.
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         let timeout = deadline.map(|deadline| left(deadline).max(Duration::from_millis(1)));
-        stream.set_read_timeout(timeout).ok()?;
+        stream.set_read_timeout(timeout)?;
         match stream.read(buffer) {
-            Ok(0) => return None,
-            Ok(count) => return Some(count),
+            Ok(0) => return Ok(None),
+            Ok(count) => return Ok(Some(count)),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Some(0);
+                return Ok(Some(0));
             }
-            Err(_) => return None,
+            Err(error) => return Err(error),
         }
     }
 }

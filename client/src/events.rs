@@ -4,9 +4,9 @@
 //! doing, Ctrl-C is heard. Threads that read (the terminal's and the connection's) only send events. Lines and
 //! messages are gated: when many wait, their thread waits, and so does who feeds it.
 
+use crate::listener::Call;
 use crate::terminal;
 use chat_common::frame::TooLong;
-use std::io;
 use std::net::TcpStream;
 use std::process;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ const INTERRUPTED: i32 = 130;
 /// Something has happened.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The attempt to connect has ended.
-    Connected(io::Result<TcpStream>),
+    /// The attempt to connect has ended: with a connection, or with why there is none.
+    Connected(Result<TcpStream, String>),
     /// A line was typed, or came through a pipe.
     Line(String),
     /// The input has ended.
@@ -37,6 +37,12 @@ pub(crate) enum Event {
     /// The server said this; what a terminal would obey is taken out of it (A15). Or it said more than a
     /// message may be.
     Message(Result<String, TooLong>),
+    /// The answer to a request that had a connection of its own, or why there is none.
+    Answer(Result<Vec<u8>, String>),
+    /// Somebody has connected to us.
+    Call(Call),
+    /// The connection broke, which is more than an end: it is about to be [`Event::Closed`].
+    Broken,
     /// The connection has ended.
     Closed,
     /// A datagram, and by which of the server's addresses it came.

@@ -152,7 +152,7 @@ impl<'a> Session<'a> {
                 Some(Event::Message(Ok(line))) => self.heard(&line),
                 Some(Event::Message(Err(TooLong))) => self.terminal.hint(TOO_LONG),
                 Some(Event::Closed) => return self.closed(),
-                Some(Event::Connected(_) | Event::Datagram(..) | Event::Refused(_)) => {}
+                Some(_) => {}
                 None => {
                     if let Some(result) = self.time_is_up(Instant::now()) {
                         return result;

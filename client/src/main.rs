@@ -1,13 +1,15 @@
 //! `chat-client PROTOCOL …`: the clients of five networking assignments in one program.
 //!
 //! - [`lobby`] and its like: one module per protocol, and one row in [`PROTOCOLS`].
-//! - [`events`]: all that can happen, on one channel; [`connection`], [`udp`], [`terminal`],
-//!   [`signals`]: where it comes from.
+//! - [`events`]: all that can happen, on one channel; [`connection`], [`listener`], [`udp`],
+//!   [`terminal`], [`signals`]: where it comes from.
 //! - [`options`]: the command line.
 
+mod bridge;
 mod channels;
 mod connection;
 mod events;
+mod listener;
 mod lobby;
 mod options;
 mod overlay;
@@ -59,6 +61,13 @@ const PROTOCOLS: &[Protocol] = &[
         usage: room::USAGE,
         options: room::options,
         run: room::run,
+    },
+    Protocol {
+        name: "bridge",
+        about: "register, be introduced, then chat peer to peer",
+        usage: bridge::USAGE,
+        options: bridge::options,
+        run: bridge::run,
     },
 ];
 

@@ -39,6 +39,8 @@ pub(crate) struct Settings {
 pub(crate) enum Prompt {
     /// This in front of the first line; may be empty.
     Once(&'static str),
+    /// This in front of every line, but not through a pipe.
+    OnTerminal(&'static str),
     /// `text` in front of every line. Through a pipe `wipe` removes it where a line is printed over it; the line
     /// editor needs no help with that.
     Always {
@@ -155,6 +157,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn print_plain(prompt: Prompt, output: &Receiver<Output>) -> io::Result<()> {
     let (first, each, wipe) = match prompt {
         Prompt::Once(text) => (text, "", ""),
+        Prompt::OnTerminal(_) => ("", "", ""),
         Prompt::Always { text, wipe } => (text, text, wipe),
     };
     let mut stdout = io::BufWriter::new(io::stdout().lock());
@@ -255,7 +258,7 @@ mod editor {
         pub(super) fn read(mut self, settings: &Settings, events: &EventSender) {
             let (mut prompt, next) = match settings.prompt {
                 Prompt::Once(text) => (text, ""),
-                Prompt::Always { text, .. } => (text, text),
+                Prompt::OnTerminal(text) | Prompt::Always { text, .. } => (text, text),
             };
             loop {
                 match self.0.readline(prompt) {

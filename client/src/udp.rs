@@ -5,7 +5,7 @@
 
 use crate::events::{Event, EventSender, Events};
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -137,6 +137,22 @@ impl Sockets {
         self.routes.push(socket);
         Ok(())
     }
+}
+
+/// Which address of this machine `port` of `host` would be reached from, and so reaches us. Nothing is sent.
+///
+/// # Errors
+/// One line with host, port and cause.
+pub(crate) fn local_ip(host: &str, port: u16) -> Result<IpAddr, String> {
+    let failed = |error: io::Error| format!("cannot reach {host} port {port}: {error}");
+    let mut result = Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
+    for address in (host, port).to_socket_addrs().map_err(failed)? {
+        result = connected(address).and_then(|socket| socket.local_addr());
+        if result.is_ok() {
+            break;
+        }
+    }
+    result.map(|address| address.ip().to_canonical()).map_err(failed)
 }
 
 fn connected(address: SocketAddr) -> io::Result<UdpSocket> {

@@ -241,6 +241,109 @@ impl<const N: usize> Fixed<N> {
     }
 }
 
+/// Blocks of text: a line that says what it is, header lines, and an empty line that ends it, as at the head of
+/// an HTTP message. Lines end at LF, and one CR in front of it is dropped.
+///
+/// What comes behind a block may be something else entirely: [`Block::rest`] hands it out as it came.
+///
+/// ```
+/// use chat_common::frame::Block;
+///
+/// let mut block = Block::new(4096);
+/// block.push(b"CHAT\r\nclientID: Bob\r\n");
+/// assert_eq!(block.next(), None);
+/// block.push(b"\r\nHello");
+/// assert_eq!(block.next(), Some(Ok(&b"CHAT\r\nclientID: Bob\r\n"[..])));
+/// assert_eq!(block.rest(), b"Hello");
+/// ```
+#[derive(Debug)]
+pub struct Block {
+    /// Bytes of which some are already taken.
+    buffer: Vec<u8>,
+    /// Where the block that is being read begins in the buffer, and where its last line does.
+    start: usize,
+    line: usize,
+    /// No LF stands between `line` and here: they are not searched twice.
+    searched: usize,
+    /// The most bytes a block may have, its empty line included.
+    limit: usize,
+    /// The block being read was too long; its lines are dropped up to its end.
+    dropping: bool,
+}
+
+impl Block {
+    /// A reader of blocks of at most `limit` bytes each.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self { buffer: Vec::new(), start: 0, line: 0, searched: 0, limit, dropping: false }
+    }
+
+    /// Stores what a read brought. The caller then takes every block with [`Block::next`], so that no more than
+    /// one unfinished block and one read are ever remembered.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start.min(self.buffer.len()));
+        self.line -= self.start;
+        self.searched -= self.start;
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole block without its empty line, or that it is [`TooLong`], which is reported once, as soon
+    /// as it is so; `None` if there is none yet. Empty lines in front of a block are nothing.
+    // Not an Iterator: the block is borrowed from the buffer.
+    #[allow(clippy::should_implement_trait, reason = "it lends its items")]
+    pub fn next(&mut self) -> Option<Result<&[u8], TooLong>> {
+        while let Some(end) = self.find_newline() {
+            let line = self.buffer.get(self.line..end).unwrap_or_default();
+            let is_empty = line.is_empty() || line == b"\r";
+            let block = self.start..self.line;
+            self.line = end + 1;
+            if !is_empty {
+                continue;
+            }
+            let length = self.line - self.start;
+            self.start = self.line;
+            if !core::mem::take(&mut self.dropping) && !block.is_empty() {
+                let fits = length <= self.limit;
+                return Some(if fits {
+                    Ok(self.buffer.get(block).unwrap_or_default())
+                } else {
+                    Err(TooLong)
+                });
+            }
+        }
+        self.drop_if_too_long()
+    }
+
+    /// The bytes that came behind the last block: of another one, or of what the connection is used for now.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// Forgets the lines of a block that is too long already, but for the one that is being read: it may be the
+    /// empty one.
+    fn drop_if_too_long(&mut self) -> Option<Result<&[u8], TooLong>> {
+        if self.rest().len() <= self.limit {
+            return None;
+        }
+        // Of a line that is no empty one, a byte tells so.
+        let unfinished = self.buffer.len() - self.line;
+        self.line = self.buffer.len() - unfinished.min(2);
+        self.searched = self.buffer.len();
+        self.start = self.line;
+        let reported = core::mem::replace(&mut self.dropping, true);
+        (!reported).then_some(Err(TooLong))
+    }
+
+    fn find_newline(&mut self) -> Option<usize> {
+        let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+        let found = unsearched.iter().position(|&byte| byte == b'\n').map(|at| self.searched + at);
+        self.searched = found.map_or(self.buffer.len(), |at| at + 1);
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@
 //! - [`overlay`]: clients over UDP, links between servers, and no loops.
 //! - [`channels`]: messages of exactly 200 bytes, one channel at a time.
 //! - [`room`]: everyone hears everyone, over TCP or over UDP.
+//! - [`bridge`]: register, be introduced, and chat peer to peer.
 //!
 //! Nothing in here panics, whatever bytes a peer sends; the tests feed random ones to every decoder.
 
@@ -20,6 +21,7 @@
 
 extern crate alloc;
 
+pub mod bridge;
 pub mod channels;
 pub mod deliveries;
 pub mod frame;

@@ -32,6 +32,16 @@ pub fn is_name(word: &str) -> bool {
     (1..=MAX_NAME).contains(&word.len()) && word.bytes().all(allowed)
 }
 
+/// `value` without the pair of quotes around it, if there is one: straight ones that no shell took away, or the
+/// angled ones that a text processor makes of them (B1).
+#[must_use]
+pub fn unquoted(value: &str) -> &str {
+    const PAIRS: [(char, char); 4] =
+        [('\'', '\''), ('"', '"'), ('\u{2018}', '\u{2019}'), ('\u{201c}', '\u{201d}')];
+    let inner = |(open, close)| value.strip_prefix(open)?.strip_suffix(close);
+    PAIRS.into_iter().find_map(inner).unwrap_or(value)
+}
+
 /// Whether a terminal would act on `c` rather than show it.
 const fn is_dangerous(c: char) -> bool {
     matches!(c,
@@ -72,6 +82,25 @@ mod tests {
         }
         for name in ["", "two words", "abcdefghijklmnopqrstuvwxyz0123456", "a\0", "Zoë", "a:", "a,b"] {
             assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn b1_a_leftover_pair_of_quotes_is_dropped() {
+        for (value, wanted) in [
+            ("ann", "ann"),
+            ("'ann'", "ann"),
+            ("\"ann\"", "ann"),
+            ("\u{2018}ann\u{2019}", "ann"),
+            ("\u{201c}ann\u{201d}", "ann"),
+            ("'ann", "'ann"),
+            ("'ann\"", "'ann\""),
+            ("''ann''", "'ann'"),
+            ("''", ""),
+            ("'", "'"),
+            ("", ""),
+        ] {
+            assert_eq!(unquoted(value), wanted, "{value}");
         }
     }
 

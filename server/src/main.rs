@@ -3,14 +3,18 @@
 //! - [`lobby`] and its like: one module per protocol, and one row in [`PROTOCOLS`].
 //! - [`tcp`]: bind, accept, a thread per client; [`peer`]: one client's socket and outbox. [`udp`]: datagrams.
 //! - [`service`]: what every server has while it runs. [`stop`], [`signals`]: how it ends; [`log`]: its terminal.
+//! - [`input`]: what is typed into its terminal. [`replace`]: a file that is always whole.
 //! - [`options`]: the command line.
 
+mod bridge;
 mod channels;
+mod input;
 mod lobby;
 mod log;
 mod options;
 mod overlay;
 mod peer;
+mod replace;
 mod room;
 mod service;
 mod signals;
@@ -61,6 +65,13 @@ const PROTOCOLS: &[Protocol] = &[
         usage: room::USAGE,
         options: room::options,
         run: room::run,
+    },
+    Protocol {
+        name: "bridge",
+        about: "register, be introduced, then chat peer to peer",
+        usage: bridge::USAGE,
+        options: bridge::options,
+        run: bridge::run,
     },
 ];
 

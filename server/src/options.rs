@@ -68,7 +68,11 @@ fn only_port(matches: &Matches) -> Result<u16, Failure> {
     }
 }
 
-fn parse_port(value: &str) -> Result<u16, Failure> {
+/// `value` as a port to listen on.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn parse_port(value: &str) -> Result<u16, Failure> {
     value
         .parse()
         .map_err(|_| Failure::Usage(format!("the port must be a number from 0 to 65535, not '{value}'")))

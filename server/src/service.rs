@@ -10,9 +10,8 @@ use crate::signals;
 use crate::stop::Stop;
 use crate::tcp::Connections;
 use parking_lot::Mutex;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io;
-use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -77,7 +76,7 @@ impl Service {
 /// What SIGUSR1 prints: who is registered, from where, and for how long each was silent (A6).
 pub(crate) fn report<'a>(
     places: usize,
-    members: impl Iterator<Item = (&'a str, SocketAddr, Duration)>,
+    members: impl Iterator<Item = (&'a str, impl Display, Duration)>,
 ) -> String {
     let mut lines = String::new();
     let mut count = 0;
