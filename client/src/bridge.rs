@@ -250,6 +250,9 @@ impl<'a> Session<'a> {
             let actions = self.client.handle(event);
             actions.into_iter().for_each(|action| self.carry_out(action));
         }
+        if typed {
+            self.terminal.prompt();
+        }
         for _ in self.client.waiting()..waited {
             let _ = self.permits.try_recv();
         }

@@ -7,7 +7,7 @@
 
 use crate::events::{Event, EventSender};
 use chat_common::frame::{Lines, Pauses};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -157,6 +157,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn print_plain(prompt: Prompt, output: &Receiver<Output>) -> io::Result<()> {
     let (first, each, wipe) = match prompt {
         Prompt::Once(text) => (text, "", ""),
+        Prompt::OnTerminal(text) if io::stdout().is_terminal() => (text, text, "\r"),
         Prompt::OnTerminal(_) => ("", "", ""),
         Prompt::Always { text, wipe } => (text, text, wipe),
     };
@@ -220,15 +221,53 @@ mod editor {
     use super::{Output, Prompt, Settings, complain};
     use crate::events::{Event, EventSender};
     use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+    use rustyline::config::Configurer;
     use rustyline::error::ReadlineError;
     use rustyline::history::MemHistory;
     use rustyline::{Config, ExternalPrinter};
     use std::io::{self, IsTerminal, Write};
     use std::sync::mpsc::Receiver;
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+    use std::thread;
 
     /// How the terminal was before, while it is otherwise.
     static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+    /// Whether the editor draws, and when that changes.
+    static DRAWING: (Mutex<Drawing>, Condvar) = (Mutex::new(Drawing::Goes), Condvar::new());
+
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Drawing {
+        Goes,
+        /// It is to end, before the editor draws its prompt again.
+        IsToEnd,
+        /// The editor draws nothing any more.
+        Ended,
+    }
+
+    /// What stands in front of a line that is being typed.
+    struct Prefix(&'static str);
+
+    impl rustyline::Prompt for Prefix {
+        /// Asked for whenever the editor is about to draw. At the end it rests here, so that no prompt is left on the
+        /// screen behind the last line.
+        fn raw(&self) -> &str {
+            let mut drawing = lock(&DRAWING.0);
+            if *drawing != Drawing::Goes {
+                end_drawing(&mut drawing);
+                drop(drawing);
+                loop {
+                    thread::park();
+                }
+            }
+            self.0
+        }
+    }
+
+    fn end_drawing(drawing: &mut Drawing) {
+        *drawing = Drawing::Ended;
+        DRAWING.1.notify_all();
+    }
 
     /// Prints nothing: the cursor goes up a line and down again.
     const NOTHING: &str = "\x1b[A\n";
@@ -244,9 +283,11 @@ mod editor {
             if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
                 return None;
             }
-            // Pasted lines are lines: each is sent.
-            let config = Config::builder().bracketed_paste(false).build();
-            let mut editor = rustyline::Editor::with_history(config, MemHistory::new()).ok()?;
+            // Pasted lines are lines: each is sent. No terminal is to wait for the end of a picture: the last one has
+            // none.
+            let mut config = Config::builder().bracketed_paste(false);
+            config.enable_synchronized_output(false);
+            let mut editor = rustyline::Editor::with_history(config.build(), MemHistory::new()).ok()?;
             let printer = editor.create_external_printer().ok()?;
             *before() = silence();
             Some((Self(editor), printer))
@@ -256,12 +297,17 @@ mod editor {
         ///
         /// Never waits for the main thread: while lines are to be printed, the editor must be there to do so.
         pub(super) fn read(mut self, settings: &Settings, events: &EventSender) {
+            self.read_lines(settings, events);
+            end_drawing(&mut lock(&DRAWING.0));
+        }
+
+        fn read_lines(&mut self, settings: &Settings, events: &EventSender) {
             let (mut prompt, next) = match settings.prompt {
                 Prompt::Once(text) => (text, ""),
                 Prompt::OnTerminal(text) | Prompt::Always { text, .. } => (text, text),
             };
             loop {
-                match self.0.readline(prompt) {
+                match self.0.readline(&Prefix(prompt)) {
                     Ok(line) if line.is_empty() => {}
                     Ok(line) => {
                         prompt = next;
@@ -280,10 +326,8 @@ mod editor {
         }
     }
 
-    /// Prints what comes above the line that is being typed.
-    ///
-    /// Printing is asynchronous, and may wait for the editor to come back from a line. The second `NOTHING`
-    /// is taken only after everything before the first is on the screen.
+    /// Prints what comes above the line that is being typed; returns when the last line is on the screen, and nothing
+    /// else will be.
     pub(super) fn print(mut printer: impl ExternalPrinter, output: &Receiver<Output>) {
         while let Ok(first) = output.recv() {
             let mut lines = String::new();
@@ -301,8 +345,15 @@ mod editor {
                 show(&mut printer, lines);
             }
         }
+        let mut drawing = lock(&DRAWING.0);
+        if *drawing == Drawing::Goes {
+            *drawing = Drawing::IsToEnd;
+        }
+        drop(drawing);
+        // Printing is asynchronous: what the editor does behind this shows that it has done everything before.
         show(&mut printer, NOTHING.into());
-        show(&mut printer, NOTHING.into());
+        let goes_on = |drawing: &mut Drawing| *drawing != Drawing::Ended;
+        drop(DRAWING.1.wait_while(lock(&DRAWING.0), goes_on));
     }
 
     fn show(printer: &mut impl ExternalPrinter, lines: String) {
@@ -334,7 +385,12 @@ mod editor {
         Some(before)
     }
 
-    fn before() -> std::sync::MutexGuard<'static, Option<Termios>> {
-        BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
+    fn before() -> MutexGuard<'static, Option<Termios>> {
+        lock(&BEFORE)
+    }
+
+    /// No code that holds one of these locks can panic.
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
