@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How many connections may be about to say what they want. One more is closed at once: nobody needs so many, and
-/// each is a thread.
+/// How many connections may be about to say what they want: nobody needs so many, and each is a thread. With one more,
+/// the one that has waited longest gives way (A12).
 const MAX_CALLERS: usize = 16;
 
 /// How long to wait when the system does not accept, most likely for want of descriptors.
@@ -128,7 +128,7 @@ impl Reception {
         }
         for (stream, thread) in self.callers {
             if !thread.is_finished() {
-                let _ = stream.shutdown(Shutdown::Both);
+                hang_up(&stream);
             }
             let _ = thread.join();
         }
@@ -137,8 +137,8 @@ impl Reception {
     /// Gives a caller its thread. Without one its connection is closed: the stream is dropped.
     fn receive(&mut self, number: u64, stream: TcpStream, address: SocketAddr) {
         self.callers.retain(|(_, thread)| !thread.is_finished());
-        if self.callers.len() >= MAX_CALLERS {
-            return;
+        if let Some((oldest, _)) = self.callers.first().filter(|_| self.callers.len() >= MAX_CALLERS) {
+            hang_up(oldest);
         }
         let stream = Arc::new(stream);
         let (calling, events, read) = (Arc::clone(&stream), self.events.clone(), self.read);

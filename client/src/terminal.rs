@@ -157,7 +157,9 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn print_plain(prompt: Prompt, output: &Receiver<Output>) -> io::Result<()> {
     let (first, each, wipe) = match prompt {
         Prompt::Once(text) => (text, "", ""),
-        Prompt::OnTerminal(text) if io::stdout().is_terminal() => (text, text, "\r"),
+        Prompt::OnTerminal(text) if io::stdin().is_terminal() && io::stdout().is_terminal() => {
+            (text, text, "\r")
+        }
         Prompt::OnTerminal(_) => ("", "", ""),
         Prompt::Always { text, wipe } => (text, text, wipe),
     };

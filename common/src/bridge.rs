@@ -419,3 +419,312 @@ impl Client {
         if let Standing::Introduced(partner) = &self.standing { Some(partner) } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Block;
+    use alloc::vec;
+    use core::net::Ipv4Addr;
+    use proptest::prelude::*;
+
+    fn contact(id: &str, ip: &str, port: u16) -> Contact {
+        Contact { id: id.into(), ip: ip.into(), port }
+    }
+
+    fn alice() -> Contact {
+        contact("Alice", "127.0.0.1", 3000)
+    }
+
+    /// The whole blocks in `bytes`, fed in pieces of `size`, and what is left.
+    fn blocks(bytes: &[u8], size: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let mut reader = Block::new(MAX_MESSAGE);
+        let mut found = Vec::new();
+        for piece in bytes.chunks(size) {
+            reader.push(piece);
+            while let Some(block) = reader.next() {
+                found.push(block.unwrap().to_vec());
+            }
+        }
+        (found, reader.rest().to_vec())
+    }
+
+    /// Checks what `read` makes of one message: whole, byte by byte, and with bytes behind.
+    #[track_caller]
+    fn check<T: PartialEq + fmt::Debug>(message: &str, wanted: &T, read: impl Fn(&[u8]) -> T) {
+        for size in [message.len(), 1, 7] {
+            let (found, rest) = blocks(message.as_bytes(), size);
+            assert_eq!((found.len(), rest.len()), (1, 0), "{message:?} in pieces of {size}");
+            assert_eq!(read(&found[0]), *wanted, "{message:?} in pieces of {size}");
+        }
+        let (found, rest) = blocks(format!("{message}Hello").as_bytes(), MAX_MESSAGE);
+        assert_eq!((found.len(), rest.as_slice()), (1, &b"Hello"[..]), "{message:?} with bytes behind");
+        assert_eq!(read(&found[0]), *wanted, "{message:?} with bytes behind");
+    }
+
+    #[test]
+    fn b3_b4_b6_b8_requests() {
+        let register = || Ok(Request::Register(alice()));
+        let bridge = || Ok(Request::Bridge("Bob".into()));
+        let missing = |header| Err(Error::Missing(header));
+        for (message, wanted) in [
+            ("REGISTER\r\nclientID: Alice\r\nIP: 127.0.0.1\r\nPort: 3000\r\n\r\n", register()),
+            ("REGISTER\nclientID: Alice\nIP: 127.0.0.1\nPort: 3000\n\n", register()),
+            ("REGISTER\r\nPort:3000\r\nIP:127.0.0.1\r\nclientID:Alice\r\n\r\n", register()),
+            ("REGISTER\r\nPORT: 3000\r\nip:  127.0.0.1 \r\nClientId: Alice\r\n\r\n", register()),
+            (
+                "REGISTER \r\nX: y\r\nclientID: Alice\r\nno header\r\nIP: 127.0.0.1\r\nPort: 3000\r\n\r\n",
+                register(),
+            ),
+            (
+                "\r\n\nREGISTER\r\nclientID: Alice\r\nIP: 127.0.0.1\r\nPort: 3000\r\nPort: 1\r\n\r\n",
+                register(),
+            ),
+            ("BRIDGE\r\nclientID: Bob\r\n\r\n", bridge()),
+            ("BRIDGE\nCLIENTID:Bob\nIP: ignored\n\r\n", bridge()),
+            ("BRIDGE\r\n\r\n", missing("clientID")),
+            ("REGISTER\r\nIP: 127.0.0.1\r\nPort: 3000\r\n\r\n", missing("clientID")),
+            ("REGISTER\r\nclientID: Alice\r\nPort: 3000\r\n\r\n", missing("IP")),
+            ("REGISTER\r\nclientID: Alice\r\nIP: 127.0.0.1\r\n\r\n", missing("Port")),
+            ("REGISTER\r\nclientID: A l\r\nIP: 127.0.0.1\r\nPort: 3000\r\n\r\n", Err(Error::InvalidId)),
+            ("REGISTER\r\nclientID: \x1bA\r\nIP: 127.0.0.1\r\nPort: 3000\r\n\r\n", Err(Error::InvalidId)),
+            ("BRIDGE\r\nclientID: \r\n\r\n", Err(Error::InvalidId)),
+            ("REGISTER\r\nclientID: Alice\r\nIP: \r\nPort: 3000\r\n\r\n", Err(Error::InvalidIp)),
+            ("REGISTER\r\nclientID: Alice\r\nIP: 1 2\r\nPort: 3000\r\n\r\n", Err(Error::InvalidIp)),
+            ("REGISTER\r\nclientID: Alice\r\nIP: h\r\nPort: 0\r\n\r\n", Err(Error::InvalidPort)),
+            ("REGISTER\r\nclientID: Alice\r\nIP: h\r\nPort: 65536\r\n\r\n", Err(Error::InvalidPort)),
+            ("REGISTER\r\nclientID: Alice\r\nIP: h\r\nPort: +80\r\n\r\n", Err(Error::InvalidPort)),
+            ("REGISTER\r\nclientID: Alice\r\nIP: h\r\nPort: -1\r\n\r\n", Err(Error::InvalidPort)),
+            ("REGISTER\r\nclientID: Alice\r\nIP: h\r\nPort:\r\n\r\n", Err(Error::InvalidPort)),
+            ("register\r\nclientID: Alice\r\n\r\n", Err(Error::UnknownRequest("register".into()))),
+            ("\x1b[2J\r\n\r\n", Err(Error::UnknownRequest("?[2J".into()))),
+        ] {
+            check(message, &wanted, Request::decode);
+        }
+    }
+
+    #[test]
+    fn b3_b4_b8_replies() {
+        let ack = "REGACK\r\nclientID: Alice\r\nIP: 127.0.0.1\r\nPort: 3000\r\n";
+        let registered = || Some(Reply::Registered(Some(alice())));
+        let bridged = || Some(Reply::Bridged(Some(alice())));
+        let nobody = || Some(Reply::Bridged(None));
+        for (message, wanted) in [
+            (format!("{ack}Status: registered\r\n\r\n"), registered()),
+            (format!("{ack}\r\n"), registered()),
+            ("REGACK\r\n\r\n".into(), Some(Reply::Registered(None))),
+            ("BRIDGEACK\r\nclientID: Alice\r\nIP: 127.0.0.1\r\nPort: 3000\r\n\r\n".into(), bridged()),
+            ("BRIDGEACK\nport:3000\nip:127.0.0.1\nclientid:Alice\n\n".into(), bridged()),
+            ("BRIDGEACK\r\nclientID: \r\nIP: \r\nPort: \r\n\r\n".into(), nobody()),
+            ("BRIDGEACK\r\nclientID:\r\nIP:\r\nPort:\r\n\r\n".into(), nobody()),
+            ("BRIDGEACK\r\n\r\n".into(), nobody()),
+            ("BRIDGEACK\r\nclientID: Alice\r\nIP: 127.0.0.1\r\nPort: x\r\n\r\n".into(), None),
+            ("ERROR\r\nReason: no\r\n\r\n".into(), Some(Reply::Refused("no".into()))),
+            ("ERROR\r\n\r\n".into(), Some(Reply::Refused("no reason given".into()))),
+            ("HELLO\r\n\r\n".into(), None),
+        ] {
+            check(&message, &wanted, Reply::decode);
+        }
+    }
+
+    #[test]
+    fn b6_writers_write_exactly_these_bytes() {
+        let headers = "clientID: Alice\r\nIP: 127.0.0.1\r\nPort: 3000\r\n";
+        for (have, wanted) in [
+            (Request::Register(alice()).to_string(), format!("REGISTER\r\n{headers}\r\n")),
+            (Request::Bridge("Bob".into()).to_string(), "BRIDGE\r\nclientID: Bob\r\n\r\n".into()),
+            (
+                Reply::Registered(Some(alice())).to_string(),
+                format!("REGACK\r\n{headers}Status: registered\r\n\r\n"),
+            ),
+            (Reply::Bridged(Some(alice())).to_string(), format!("BRIDGEACK\r\n{headers}\r\n")),
+            (Reply::Bridged(None).to_string(), "BRIDGEACK\r\nclientID: \r\nIP: \r\nPort: \r\n\r\n".into()),
+            (Reply::Refused("no".into()).to_string(), "ERROR\r\nReason: no\r\n\r\n".into()),
+            (Said::Chat(&alice()).to_string(), format!("CHAT\r\n{headers}\r\n")),
+            (Said::Text("hello").to_string(), "hello\r\n".into()),
+            (Said::Text("QUIT").to_string(), "QUIT \r\n".into()),
+            (Said::Quit.to_string(), "QUIT\r\n\r\n".into()),
+        ] {
+            assert_eq!(have, wanted);
+        }
+    }
+
+    #[test]
+    fn b7_chat_messages_of_all_kinds() {
+        let from = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 7), 4711));
+        for (message, wanted) in [
+            ("CHAT\r\nclientID: Alice\r\nIP: 127.0.0.1\r\nPort: 3000\r\n\r\n", Some(alice())),
+            ("CHAT\nclientID:Alice\n\n", Some(contact("Alice", "10.0.0.7", 4711))),
+            ("CHAT\r\n\r\n", Some(contact("unknown", "10.0.0.7", 4711))),
+            (
+                "CHAT\r\nclientID: \x07\r\nIP: a\r\nPort: 1\r\n\r\n",
+                Some(contact("unknown", "10.0.0.7", 4711)),
+            ),
+            ("HELLO\r\nclientID: Alice\r\nIP: 127.0.0.1\r\nPort: 3000\r\n\r\n", None),
+            ("QUIT\r\n\r\n", None),
+        ] {
+            check(message, &wanted, |block| Said::decode_chat(block, from));
+        }
+    }
+
+    #[test]
+    fn b9_a_line_of_the_contacts_file() {
+        for contact in [alice(), contact("a", "::1", 1), contact("b-1", "lab-3.example.org", 65535)] {
+            assert_eq!(Contact::parse(&contact.to_string()), Some(contact));
+        }
+        assert_eq!(contact("a", "::1", 1).to_string(), "a [::1]:1");
+        assert_eq!(Contact::parse("Alice 127.0.0.1:3000\r"), Some(alice()));
+        for broken in [
+            "",
+            "Alice",
+            "Alice 127.0.0.1",
+            "Alice 127.0.0.1:0",
+            "A?ice 1:1",
+            "Alice x y:3",
+            " 1:1",
+            "Alice :1",
+        ] {
+            assert_eq!(Contact::parse(broken), None, "{broken:?}");
+        }
+    }
+
+    /// B5, as steps: `r<id>` registers, `b<id>` bridges; behind `=` who is answered, `-` for nobody.
+    #[track_caller]
+    fn introductions(steps: &str) {
+        let mut broker = Broker::new(10);
+        for (number, step) in steps.split_whitespace().enumerate() {
+            let (what, rest) = step.split_at(1);
+            if what == "r" {
+                assert_eq!(broker.register(contact(rest, "h", 1)), Ok(None), "{steps}: step {number}");
+                continue;
+            }
+            let (id, wanted) = rest.split_once('=').unwrap();
+            let have = broker.bridge(id).unwrap();
+            let have = have.map_or_else(|| "-".into(), |contact| contact.id);
+            assert_eq!(have, wanted, "{steps}: step {number}, {step}");
+        }
+    }
+
+    #[test]
+    fn b5_who_is_introduced_to_whom() {
+        // The source's two, and again: the answer stays.
+        introductions("ra ba=- rb bb=a ba=b bb=a ba=b");
+        // Both registered before either asked.
+        introductions("ra rb ba=b bb=a");
+        introductions("ra rb bb=a ba=b");
+        // Who waits comes before who registered last, and who has waited longest first.
+        introductions("ra ba=- rb bb=a rc bc=- rd bd=c");
+        introductions("ra rb rc ba=c bb=- rd re bd=b be=-");
+        introductions("ra rb rc rd bd=c ba=b");
+        // A third one waits until a fourth comes.
+        introductions("ra ba=- rb bb=a rc bc=- bc=- rd bd=c bc=d");
+        // Registering again makes fresh and ends the introduction; the former partner stays not fresh.
+        introductions("ra ba=- rb bb=a ra ba=- bb=a ba=b");
+        introductions("ra ba=- rb bb=a ra rc bc=a bb=-");
+        introductions("ra ba=- rb bb=a ra bb=a");
+        introductions("ra ba=- rb bb=a rb rc ra bc=a bb=- ba=c");
+        // Who waits though it is not fresh is nobody's peer before it registers again.
+        introductions("ra ba=- rb bb=a rb rc bb=c ba=- rd bd=- ra ba=d");
+        // A demo repeated by the same two.
+        introductions("ra ba=- rb bb=a ra ba=- rb bb=a");
+    }
+
+    #[test]
+    fn b4_b8_bridge_without_a_registration() {
+        let mut broker = Broker::new(10);
+        assert_eq!(broker.bridge("Bob"), Ok(None), "with nobody registered the source wants empty values");
+        assert_eq!(broker.register(alice()), Ok(None));
+        assert_eq!(broker.bridge("Bob"), Err(Error::NotRegistered("Bob".into())));
+    }
+
+    #[test]
+    fn b8_an_eleventh_client_takes_the_place_of_the_oldest_introduced() {
+        let mut broker = Broker::new(3);
+        for id in ["a", "b", "c"] {
+            assert_eq!(broker.register(contact(id, "h", 1)), Ok(None));
+        }
+        assert_eq!(broker.register(contact("d", "h", 1)), Err(Error::Full), "all are fresh");
+        assert_eq!(broker.register(contact("a", "h", 2)), Ok(None), "who is there needs no new place");
+        assert_eq!(broker.bridge("c"), Ok(Some(contact("a", "h", 2))));
+        let replaced = Ok(Some(contact("c", "h", 1)));
+        assert_eq!(broker.register(contact("d", "h", 1)), replaced, "a registered again: c is the oldest");
+        let ids: Vec<&str> = broker.contacts().map(|contact| contact.id.as_str()).collect();
+        assert_eq!(ids, ["b", "a", "d"], "in order of registration");
+        assert_eq!(broker.bridge("a"), Ok(Some(contact("c", "h", 1))), "they were introduced");
+        assert_eq!(broker.bridge("c"), Err(Error::NotRegistered("c".into())));
+        assert_eq!(broker.register(contact("c", "h", 3)), Ok(Some(contact("a", "h", 2))));
+        assert_eq!(broker.contact("c"), Some(&contact("c", "h", 3)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_none(block: Vec<u8>) {
+            let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+            let texts = [
+                Request::decode(&block).map_or_else(|error| error.to_string(), |request| request.to_string()),
+                Reply::decode(&block).map_or_else(String::new, |reply| reply.to_string()),
+                Said::decode_chat(&block, from).map_or_else(String::new, |contact| contact.to_string()),
+            ];
+            for text in texts {
+                let harmless = text.split("\r\n").all(|line| printable(line.as_bytes()) == line);
+                prop_assert!(harmless, "{:?}", text);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read(id in "[a-zA-Z0-9._-]{1,32}", ip in "[0-9a-z.:%-]{1,40}", port in 1..=u16::MAX) {
+            let contact = contact(&id, &ip, port);
+            let block = |text: String| blocks(text.as_bytes(), MAX_MESSAGE).0.concat();
+            for request in [Request::Register(contact.clone()), Request::Bridge(id)] {
+                prop_assert_eq!(Request::decode(&block(request.to_string())), Ok(request));
+            }
+            for contact in [Some(contact.clone()), None] {
+                for reply in [Reply::Registered(contact.clone()), Reply::Bridged(contact)] {
+                    prop_assert_eq!(Reply::decode(&block(reply.to_string())), Some(reply));
+                }
+            }
+            prop_assert_eq!(Contact::parse(&contact.to_string()), Some(contact));
+        }
+
+        /// B5: partners are partners of each other, nobody is its own, and there are never more than places.
+        #[test]
+        fn any_sequence_of_requests(steps in proptest::collection::vec((0..6u8, any::<bool>()), 0..60)) {
+            let mut broker = Broker::new(4);
+            for (number, registers) in steps {
+                let id = number.to_string();
+                if registers {
+                    let _ = broker.register(contact(&id, "h", 1));
+                } else if let Ok(Some(partner)) = broker.bridge(&id) {
+                    prop_assert_ne!(&partner.id, &id);
+                    if broker.contact(&partner.id).is_some() {
+                        prop_assert_eq!(broker.bridge(&partner.id).unwrap().unwrap().id, id);
+                    }
+                }
+                prop_assert!(broker.contacts().count() <= 4);
+            }
+        }
+    }
+
+    #[test]
+    fn b8_reasons_are_one_line_each() {
+        let errors = vec![
+            Error::UnknownRequest("X".into()),
+            Error::Missing("IP"),
+            Error::InvalidId,
+            Error::InvalidIp,
+            Error::InvalidPort,
+            Error::NotRegistered("Bob".into()),
+            Error::Full,
+            Error::CannotStore,
+            Error::TooLong,
+            Error::Incomplete,
+            Error::TooSlow,
+        ];
+        for error in errors {
+            let reason = error.to_string();
+            assert_eq!(printable(reason.as_bytes()), reason);
+            let (found, _) = blocks(Reply::Refused(reason.clone()).to_string().as_bytes(), MAX_MESSAGE);
+            assert_eq!(Reply::decode(&found[0]), Some(Reply::Refused(reason)));
+        }
+    }
+}

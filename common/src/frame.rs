@@ -489,7 +489,65 @@ mod tests {
         }
     }
 
+    /// Every block there is, as text; `None` for one that was too long.
+    fn take_blocks(reader: &mut Block) -> Vec<Option<String>> {
+        let mut taken = Vec::new();
+        while let Some(block) = reader.next() {
+            taken.push(block.ok().map(|block| String::from_utf8_lossy(block).into_owned()));
+        }
+        taken
+    }
+
+    #[test]
+    fn b6_blocks_arrive_whole_byte_by_byte_and_with_bytes_behind() {
+        let long = None;
+        for (bytes, wanted) in [
+            ("A\r\nb: c\r\n\r\n", vec![some("A\r\nb: c\r\n")]),
+            ("A\nb: c\n\n", vec![some("A\nb: c\n")]),
+            ("A\nb: c\r\n\n", vec![some("A\nb: c\r\n")]),
+            ("\r\n\n\r\nA\r\n\r\n", vec![some("A\r\n")]),
+            ("A\n\nB\n\n", vec![some("A\n"), some("B\n")]),
+            ("\n\n\n", vec![]),
+            ("A\n\r\r\n\n", vec![some("A\n\r\r\n")]),
+            ("A\n 23456789abc\n\n", vec![some("A\n 23456789abc\n")]),
+            ("A\n 23456789abcd\n\nB\n\n", vec![long.clone(), some("B\n")]),
+            ("A\n 23456789abc\n\r\nB\n\n", vec![long.clone(), some("B\n")]),
+            ("123456789abcdefghijk\n\nB\n\n", vec![long.clone(), some("B\n")]),
+            ("123456789abcdefghijklmnopqrs\nx\r\r\nB\n\nC\n\n", vec![long.clone(), some("C\n")]),
+            ("1\n2\n3\n4\n5\n6\n7\n8\n9\na\nb\nc\nd\n\nB\n\n", vec![long.clone(), some("B\n")]),
+        ] {
+            for size in 1..=bytes.len() {
+                for tail in ["", "x", "\r"] {
+                    let mut reader = Block::new(16);
+                    let mut have = Vec::new();
+                    for piece in [bytes, tail].concat().as_bytes().chunks(size) {
+                        reader.push(piece);
+                        have.extend(take_blocks(&mut reader));
+                    }
+                    assert_eq!(have, wanted, "{bytes:?} in pieces of {size}, {tail:?} behind");
+                    assert_eq!(reader.rest(), tail.as_bytes(), "{bytes:?} in pieces of {size}");
+                }
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_same_blocks(pieces in proptest::collection::vec("[a\r\n]{0,9}", 0..30)) {
+            let mut whole = Block::new(16);
+            whole.push(pieces.concat().as_bytes());
+            let wanted = take_blocks(&mut whole);
+
+            let mut split = Block::new(16);
+            let mut have = Vec::new();
+            for piece in &pieces {
+                split.push(piece.as_bytes());
+                have.extend(take_blocks(&mut split));
+                prop_assert!(split.rest().len() <= 16, "an unfinished block is bounded");
+            }
+            prop_assert_eq!(have, wanted);
+        }
+
         #[test]
         fn any_bytes_in_any_pieces_give_the_same_messages(pieces: Vec<Vec<u8>>) {
             let whole: Vec<[u8; 5]> = pieces.concat().as_chunks().0.to_vec();
