@@ -72,8 +72,8 @@ pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
         .parse()
         .map_err(|_| Failure::Usage(format!("the port must be a number from 0 to 65535, not '{port}'")))?;
     let server = required(matches, "server")?;
-    let (host, server_port) = server
-        .rsplit_once(':')
+    let address = server.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let (host, server_port) = address
         .ok_or_else(|| Failure::Usage(format!("the server must be given as HOST:PORT, not '{server}'")))?;
     let server = (host.trim_matches(['[', ']']).to_owned(), options::port(server_port)?);
     chat(id, port, server).map_err(Failure::Fatal)
