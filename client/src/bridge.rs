@@ -6,14 +6,15 @@
 use crate::connection::{self, Connection};
 use crate::events::{self, Event, EventSender, Events};
 use crate::listener::{self, Call, Listener, Opening};
-use crate::options::{self, Failure};
+use crate::options;
 use crate::signals::Watch;
 use crate::terminal::{Prompt, Settings, Terminal};
 use crate::udp;
+use chat_cli::Failure;
 use chat_common::bridge::client::{self, Action, Client, Ending};
 use chat_common::bridge::{Contact, REQUEST_TIME, Reply, Request, Said};
 use chat_common::frame::{Block, Lines, MAX_MESSAGE, Pauses, TooLong};
-use chat_common::text::{is_name, printable, unquoted};
+use chat_common::text::{printable, unquoted};
 use getopts::{Matches, Options};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -46,7 +47,7 @@ const READ: usize = 16 << 10;
 
 /// The command line behind `chat-client bridge`.
 pub(crate) fn options() -> Options {
-    let mut options = options::common();
+    let mut options = chat_cli::options();
     options.optopt("i", "id", "your name; required", "ID");
     options.optopt("p", "port", "port to listen on for whom you chat with; required", "PORT");
     options.optopt("s", "server", "address of the server; required", "HOST:PORT");
@@ -58,31 +59,16 @@ pub(crate) fn options() -> Options {
 /// # Errors
 /// The command line is wrong, the port cannot be listened on, or the peer has vanished.
 pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
-    if let Some(extra) = matches.free.first() {
-        return Err(Failure::Usage(format!("one argument too many: '{extra}'")));
-    }
-    let id = required(matches, "id")?;
-    if !is_name(&id) {
-        return Err(Failure::Usage(format!(
-            "the id must be one word of at most 32 letters, digits, '-', '_' and '.', not '{id}'"
-        )));
-    }
-    let port = required(matches, "port")?;
-    let port = port
-        .parse()
-        .map_err(|_| Failure::Usage(format!("the port must be a number from 0 to 65535, not '{port}'")))?;
-    let server = required(matches, "server")?;
+    chat_cli::only_options(matches)?;
+    let value = |name| options::required(matches, name).map(|value| unquoted(&value).to_owned());
+    let id = options::name(value("id")?)?;
+    let port = chat_cli::port(&value("port")?, 0..=u16::MAX)?;
+    let server = value("server")?;
     let address = server.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     let (host, server_port) = address
         .ok_or_else(|| Failure::Usage(format!("the server must be given as HOST:PORT, not '{server}'")))?;
     let server = (host.trim_matches(['[', ']']).to_owned(), options::port(server_port)?);
     chat(id, port, server).map_err(Failure::Fatal)
-}
-
-/// The value of an option that has to be there, without leftover quotes (B1).
-fn required(matches: &Matches, name: &str) -> Result<String, Failure> {
-    let value = matches.opt_str(name).ok_or_else(|| Failure::Usage(format!("--{name} is missing")))?;
-    Ok(unquoted(&value).to_owned())
 }
 
 fn chat(id: String, port: u16, server: (String, u16)) -> Result<(), String> {

@@ -2,9 +2,10 @@
 
 use crate::connection::{self, Connection};
 use crate::events::{self, Event, EventSender, Events};
-use crate::options::{self, Failure};
+use crate::options;
 use crate::signals::Watch;
 use crate::terminal::{Prompt, Settings, Terminal};
+use chat_cli::Failure;
 use chat_common::channels::{SIZE, typed};
 use chat_common::frame::Fixed;
 use chat_common::text::printable;
@@ -33,7 +34,7 @@ const READ: usize = 16 << 10;
 
 /// The command line behind `chat-client channels`.
 pub(crate) fn options() -> Options {
-    options::common()
+    chat_cli::options()
 }
 
 /// Chats until the user, a signal or the server ends it.

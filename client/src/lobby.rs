@@ -4,9 +4,10 @@
 
 use crate::connection::{self, Connection};
 use crate::events::{self, Event, EventSender, Events};
-use crate::options::{self, Failure};
+use crate::options;
 use crate::signals::Watch;
 use crate::terminal::{Prompt, Settings, Terminal};
+use chat_cli::Failure;
 use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, PAUSE, Pauses, TooLong};
 use chat_common::lobby::{Error, Reply, Request};
 use chat_common::text::printable;
@@ -39,7 +40,7 @@ const READ: usize = 16 << 10;
 
 /// The command line behind `chat-client lobby`.
 pub(crate) fn options() -> Options {
-    let mut options = options::common();
+    let mut options = chat_cli::options();
     options.optopt("n", "name", "join at once under this name", "NAME");
     options
 }

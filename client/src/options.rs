@@ -1,24 +1,8 @@
-//! The command line: what every client has, and how a wrong one is answered (A8).
+//! The command line: what several clients have.
 
-use getopts::{Matches, Options};
-
-/// Why the program ends in failure.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The command line is wrong, and how: status 2, with the usage.
-    Usage(String),
-    /// What could not be done, or went wrong: status 1.
-    Fatal(String),
-    /// The same, and the source's own line has said so already.
-    Said,
-}
-
-/// The options every client has.
-pub(crate) fn common() -> Options {
-    let mut options = Options::new();
-    options.optflag("h", "help", "print this and end");
-    options
-}
+use chat_cli::Failure;
+use chat_common::text::{MAX_NAME, is_name};
+use getopts::Matches;
 
 /// The two arguments that are no options: host and port.
 ///
@@ -29,8 +13,30 @@ pub(crate) fn host_and_port(matches: &Matches) -> Result<(String, u16), Failure>
         [] => Err(Failure::Usage("host and port are missing".into())),
         [host] => Err(Failure::Usage(format!("the port behind '{host}' is missing"))),
         [host, value] => Ok((host.clone(), port(value)?)),
-        [_, _, extra, ..] => Err(Failure::Usage(format!("one argument too many: '{extra}'"))),
+        [_, _, extra, ..] => Err(chat_cli::one_too_many(extra)),
     }
+}
+
+/// The value of the option `name`, which has to be there.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn required(matches: &Matches, name: &str) -> Result<String, Failure> {
+    let dashes = if name.len() == 1 { "-" } else { "--" };
+    matches.opt_str(name).ok_or_else(|| Failure::Usage(format!("{dashes}{name} is missing")))
+}
+
+/// `value` as the name of a client (A13).
+///
+/// # Errors
+/// It can be none.
+pub(crate) fn name(value: String) -> Result<String, Failure> {
+    if is_name(&value) {
+        return Ok(value);
+    }
+    Err(Failure::Usage(format!(
+        "the name must be one word of at most {MAX_NAME} letters, digits, '-', '_' and '.', not '{value}'"
+    )))
 }
 
 /// `value` as a port to connect to.
@@ -38,6 +44,5 @@ pub(crate) fn host_and_port(matches: &Matches) -> Result<(String, u16), Failure>
 /// # Errors
 /// It is none.
 pub(crate) fn port(value: &str) -> Result<u16, Failure> {
-    let number = value.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| Failure::Usage(format!("the port must be a number from 1 to 65535, not '{value}'")))
+    chat_cli::port(value, 1..=u16::MAX)
 }

@@ -1,13 +1,13 @@
 //! The overlay's client: registers until it is welcome, then passes on what is typed and what comes.
 
 use crate::events::{self, Event, Events};
-use crate::options::{self, Failure};
+use crate::options;
 use crate::signals::Watch;
 use crate::terminal::{Prompt, Settings, Terminal};
 use crate::udp::{Asked, Sockets};
+use chat_cli::Failure;
 use chat_common::frame::MAX_MESSAGE;
 use chat_common::overlay::{Reply, Request, text};
-use chat_common::text::is_name;
 use getopts::{Matches, Options};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const HINT: &str = "type: sendto <clientName> <message>, or: exit";
 
 /// The command line behind `chat-client overlay`.
 pub(crate) fn options() -> Options {
-    let mut options = options::common();
+    let mut options = chat_cli::options();
     options.optopt("s", "", "name or address of the server; required", "HOST");
     options.optopt("p", "", "its port for clients (UDP); required", "PORT");
     options.optopt("n", "", "the name to register; required", "NAME");
@@ -38,18 +38,10 @@ pub(crate) fn options() -> Options {
 /// # Errors
 /// The command line is wrong, or no server answers.
 pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
-    if let Some(extra) = matches.free.first() {
-        return Err(Failure::Usage(format!("one argument too many: '{extra}'")));
-    }
-    let missing = |option| Failure::Usage(format!("-{option} is missing"));
-    let host = matches.opt_str("s").ok_or_else(|| missing('s'))?;
-    let port = options::port(&matches.opt_str("p").ok_or_else(|| missing('p'))?)?;
-    let name = matches.opt_str("n").ok_or_else(|| missing('n'))?;
-    if !is_name(&name) {
-        return Err(Failure::Usage(format!(
-            "the name must be one word of at most 32 letters, digits, '-', '_' and '.', not '{name}'"
-        )));
-    }
+    chat_cli::only_options(matches)?;
+    let host = options::required(matches, "s")?;
+    let port = options::port(&options::required(matches, "p")?)?;
+    let name = options::name(options::required(matches, "n")?)?;
     chat(&host, port, &name).map_err(Failure::Fatal)
 }
 

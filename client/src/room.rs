@@ -6,13 +6,14 @@
 
 use crate::connection::{self, Connection};
 use crate::events::{self, Event, EventSender, Events};
-use crate::options::{self, Failure};
+use crate::options;
 use crate::signals::Watch;
 use crate::terminal::{Prompt, Settings, Terminal};
 use crate::udp::{Asked, Sockets};
+use chat_cli::Failure;
 use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, Pauses, TooLong, without_line_end};
 use chat_common::room::{EXIT, Reply, Request, Way, split_farewell, split_welcome};
-use chat_common::text::{is_name, printable};
+use chat_common::text::printable;
 use getopts::{Matches, Options};
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -54,7 +55,7 @@ const READ: usize = MAX_RELAYED;
 
 /// The command line behind `chat-client room`.
 pub(crate) fn options() -> Options {
-    let mut options = options::common();
+    let mut options = chat_cli::options();
     options.optopt("n", "name", "the name to join under; required", "NAME");
     options.optopt("", "host", &format!("name or address of the server (default {HOST})"), "HOST");
     options.optflag("", "udp", "speak UDP in place of TCP");
@@ -67,17 +68,12 @@ pub(crate) fn options() -> Options {
 /// # Errors
 /// The command line is wrong, the server cannot be reached or does not admit, or the connection was lost.
 pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
-    let name = matches.opt_str("name").ok_or_else(|| Failure::Usage("--name is missing".into()))?;
-    if !is_name(&name) {
-        return Err(Failure::Usage(format!(
-            "the name must be one word of at most 32 letters, digits, '-', '_' and '.', not '{name}'"
-        )));
-    }
+    let name = options::name(options::required(matches, "name")?)?;
     let host = matches.opt_str("host").unwrap_or_else(|| HOST.into());
     let port = match matches.free.as_slice() {
         [] => PORT,
         [port] => options::port(port)?,
-        [_, extra, ..] => return Err(Failure::Usage(format!("one argument too many: '{extra}'"))),
+        [_, extra, ..] => return Err(chat_cli::one_too_many(extra)),
     };
     let ended = if matches.opt_present("udp") {
         ClientUdp::new(name, host, port).run()

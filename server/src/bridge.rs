@@ -5,11 +5,12 @@
 
 use crate::input;
 use crate::log::Log;
-use crate::options::{self, Failure};
+use crate::options;
 use crate::peer::{Peer, Reader, Received};
 use crate::replace::replace;
 use crate::service::{self, Service};
 use crate::tcp;
+use chat_cli::Failure;
 use chat_common::bridge::{Broker, Contact, Error, REQUEST_TIME, Reply, Request};
 use chat_common::frame::{Block, MAX_MESSAGE, TooLong};
 use chat_common::text::{printable, unquoted};
@@ -45,9 +46,7 @@ pub(crate) fn options() -> Options {
 /// # Errors
 /// The command line is wrong, the port cannot be listened on, or the contacts file cannot be written.
 pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
-    if let Some(extra) = matches.free.first() {
-        return Err(Failure::Usage(format!("one argument too many: '{extra}'")));
-    }
+    chat_cli::only_options(matches)?;
     let port = matches.opt_str("port").ok_or_else(|| Failure::Usage("--port is missing".into()))?;
     // The course's own server is started with `-p=5555`.
     let port = options::parse_port(unquoted(port.strip_prefix('=').unwrap_or(&port)))?;

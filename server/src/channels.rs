@@ -3,10 +3,11 @@
 //! Each client's thread reads, takes the whole messages of that read, and under one lock applies and delivers
 //! them. The source specifies no output: what happens is told on stderr (C20).
 
-use crate::options::{self, Failure};
+use crate::options;
 use crate::peer::{self, Next, Peer, Reader, Received};
 use crate::service::{self, Service};
 use crate::tcp;
+use chat_cli::Failure;
 use chat_common::channels::{Error, Hub, Outcome, SIZE, text};
 use chat_common::deliveries::Deliveries;
 use chat_common::frame::Fixed;
@@ -73,13 +74,20 @@ struct Registry {
 impl Server<'_> {
     /// The life of one connection, on its own thread.
     fn client(&self, peer: &Arc<Peer>) {
-        let connection = Connection::new(self, peer);
+        self.enter(peer);
+        // Dropped, also by a panic, it frees name and place (C16).
+        let entered = scopeguard::guard((), |()| self.leave(peer));
         let mut reader = Reader::new(peer);
         self.converse(peer, &mut reader);
         // Name and place are free before the client sees the end of its connection (A11).
-        drop(connection);
+        drop(entered);
         peer.finish();
         peer.linger(&mut reader);
+    }
+
+    fn enter(&self, peer: &Arc<Peer>) {
+        self.registry.lock().peers.insert(peer.id(), Arc::clone(peer));
+        self.service.log.err(&format!("{} has connected", peer.address()));
     }
 
     /// Reads and handles until either side ends it. Half a message at the end is none.
@@ -177,24 +185,4 @@ fn note(log: &mut String, peer: &Peer, text: &str, outcome: &Outcome) {
         Outcome::Done if text.starts_with('/') => writeln!(log, "{address}: {text}"),
         Outcome::Done => Ok(()),
     };
-}
-
-/// A connection that the registry knows. Dropped, also by a panic, it frees its place (C16).
-struct Connection<'a> {
-    server: &'a Server<'a>,
-    peer: &'a Arc<Peer>,
-}
-
-impl<'a> Connection<'a> {
-    fn new(server: &'a Server<'a>, peer: &'a Arc<Peer>) -> Self {
-        server.registry.lock().peers.insert(peer.id(), Arc::clone(peer));
-        server.service.log.err(&format!("{} has connected", peer.address()));
-        Self { server, peer }
-    }
-}
-
-impl Drop for Connection<'_> {
-    fn drop(&mut self) {
-        self.server.leave(self.peer);
-    }
 }

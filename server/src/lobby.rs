@@ -4,10 +4,11 @@
 //! delivers, and logs. Because delivery never waits (see [`crate::peer`]), the lock's order is everyone's
 //! order (L24), and no lock is ever held while waiting for a socket.
 
-use crate::options::{self, Failure};
+use crate::options;
 use crate::peer::{self, Next, Peer, Reader, Received};
 use crate::service::{self, Service};
 use crate::tcp;
+use chat_cli::Failure;
 use chat_common::deliveries::Deliveries;
 use chat_common::frame::{Lines, MAX_MESSAGE, Pauses, TooLong};
 use chat_common::lobby::{Error, Lobby, Outcome, Reply, Request};
@@ -78,13 +79,22 @@ struct Registry {
 impl Server<'_> {
     /// The life of one connection, on its own thread.
     fn client(&self, peer: &Arc<Peer>) {
-        let connection = Connection::new(self, peer);
+        self.enter(peer);
+        // Dropped, also by a panic, it frees name and place (L21).
+        let entered = scopeguard::guard((), |()| self.leave(peer));
         let mut reader = Reader::new(peer);
         self.converse(peer, &mut reader);
         // Name and place are free before the client sees the end of its connection (A11).
-        drop(connection);
+        drop(entered);
         peer.finish();
         peer.linger(&mut reader);
+    }
+
+    fn enter(&self, peer: &Arc<Peer>) {
+        let (ip, port) = (peer.address().ip(), peer.address().port());
+        let mut registry = self.registry.lock();
+        registry.peers.insert(peer.id(), Arc::clone(peer));
+        self.service.log.out(&format!("Connected with ('{ip}', {port})\n"));
     }
 
     /// Reads and handles until either side ends it.
@@ -227,27 +237,4 @@ impl Registry {
 fn note(log: &mut String, peer: &Peer, what: impl Display) {
     // Writing to a String cannot fail.
     let _ = writeln!(log, "Client ({}): {what}", peer.descriptor());
-}
-
-/// A connection that the registry knows. Dropped, also by a panic, it frees name and place (L21).
-struct Connection<'a> {
-    server: &'a Server<'a>,
-    peer: &'a Arc<Peer>,
-}
-
-impl<'a> Connection<'a> {
-    fn new(server: &'a Server<'a>, peer: &'a Arc<Peer>) -> Self {
-        let (ip, port) = (peer.address().ip(), peer.address().port());
-        let mut registry = server.registry.lock();
-        registry.peers.insert(peer.id(), Arc::clone(peer));
-        server.service.log.out(&format!("Connected with ('{ip}', {port})\n"));
-        drop(registry);
-        Self { server, peer }
-    }
-}
-
-impl Drop for Connection<'_> {
-    fn drop(&mut self) {
-        self.server.leave(self.peer);
-    }
 }

@@ -1,5 +1,6 @@
-//! The command line: what every server has, and how a wrong one is answered (A8, A9).
+//! The command line: what every server has (A9).
 
+use chat_cli::Failure;
 use getopts::{Matches, Options};
 
 /// Places for registered clients, if `--max-clients` does not say otherwise (A11).
@@ -8,19 +9,9 @@ const MAX_CLIENTS: usize = 10;
 /// One thread per client: more would hardly fit a machine.
 const MOST_CLIENTS: usize = 10_000;
 
-/// Why the program ends in failure.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The command line is wrong, and how: status 2, with the usage.
-    Usage(String),
-    /// What could not be done, and why: status 1.
-    Fatal(String),
-}
-
 /// The options every server has; `bind` is where this one listens by default.
 pub(crate) fn common(bind: &str) -> Options {
-    let mut options = Options::new();
-    options.optflag("h", "help", "print this and end");
+    let mut options = chat_cli::options();
     options.optopt("", "bind", &format!("name or address to listen on (default {bind})"), "ADDR");
     options.optopt("", "max-clients", &format!("registered clients (default {MAX_CLIENTS})"), "N");
     options
@@ -64,7 +55,7 @@ fn only_port(matches: &Matches) -> Result<u16, Failure> {
     match matches.free.as_slice() {
         [] => Err(Failure::Usage("the port is missing".into())),
         [port] => parse_port(port),
-        [_, extra, ..] => Err(Failure::Usage(format!("one argument too many: '{extra}'"))),
+        [_, extra, ..] => Err(chat_cli::one_too_many(extra)),
     }
 }
 
@@ -73,7 +64,5 @@ fn only_port(matches: &Matches) -> Result<u16, Failure> {
 /// # Errors
 /// It is none.
 pub(crate) fn parse_port(value: &str) -> Result<u16, Failure> {
-    value
-        .parse()
-        .map_err(|_| Failure::Usage(format!("the port must be a number from 0 to 65535, not '{value}'")))
+    chat_cli::port(value, 0..=u16::MAX)
 }

@@ -4,11 +4,12 @@
 //! thread reads its lines. Whoever has a message locks the registry, applies it, and carries out what follows:
 //! datagrams and lines go out without waiting (see [`crate::peer`]), so the lock's order is everyone's.
 
-use crate::options::{self, Failure};
+use crate::options;
 use crate::peer::{Peer, Reader, Received};
 use crate::service::{self, Service};
 use crate::tcp::{self, Entry};
 use crate::udp;
+use chat_cli::Failure;
 use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, Pauses, TooLong, without_line_end};
 use chat_common::overlay::{self, Effect, Error, Node, Relay, Request};
 use chat_common::text::printable;
@@ -83,9 +84,7 @@ struct Settings {
 
 impl Settings {
     fn read(matches: &Matches) -> Result<Self, Failure> {
-        if let Some(extra) = matches.free.first() {
-            return Err(Failure::Usage(format!("one argument too many: '{extra}'")));
-        }
+        chat_cli::only_options(matches)?;
         let port = options::port(matches, "p")?.ok_or_else(|| Failure::Usage("-p is missing".into()))?;
         let neighbour = match (matches.opt_str("s"), options::port(matches, "t")?) {
             (Some(host), Some(port)) => Some((host, port)),
@@ -265,10 +264,11 @@ impl Server<'_> {
         registry.add_link(peer.id(), link);
         self.service.log.out(&format!("server overlay connection from host {ip} port {port}\n"));
         drop(registry);
-        let guard = Guard { registry: &self.registry, link: peer.id() };
+        // Dropped, also by a panic, the link is forwarded nothing more.
+        let linked = scopeguard::guard((), |()| self.registry.lock().remove_link(peer.id()));
         let mut reader = Reader::new(peer);
         self.read_link(peer.id(), peer, &mut reader);
-        drop(guard);
+        drop(linked);
         self.part(peer, &mut reader);
     }
 
@@ -424,6 +424,11 @@ impl Registry {
         self.node.add_link(id);
     }
 
+    fn remove_link(&mut self, id: u64) {
+        self.links.remove(&id);
+        self.node.remove_link(id);
+    }
+
     fn set_peer(&mut self, id: u64, peer: Option<Arc<Peer>>) {
         if let Some(link) = self.links.get_mut(&id) {
             link.peer = peer;
@@ -451,20 +456,6 @@ impl Registry {
             }
             _ => None,
         }
-    }
-}
-
-/// A link in the registry. Dropped, also by a panic, it is forwarded nothing more.
-struct Guard<'a> {
-    registry: &'a Mutex<Registry>,
-    link: u64,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        let mut registry = self.registry.lock();
-        registry.links.remove(&self.link);
-        registry.node.remove_link(self.link);
     }
 }
 

@@ -6,10 +6,11 @@
 //! what it made; because delivery never waits (see [`crate::peer`] and [`udp::send`]), the lock's order is
 //! everyone's.
 
-use crate::options::{self, Failure};
-use crate::peer::{Peer, Reader, Received};
+use crate::options;
+use crate::peer::{self, Next, Peer, Reader, Received};
 use crate::service::{self, Service};
 use crate::{tcp, udp};
+use chat_cli::Failure;
 use chat_common::deliveries::Deliveries;
 use chat_common::frame::{MAX_MESSAGE, TooLong};
 use chat_common::room::{self, Framing, KEPT, Messages, Outcome, Reply, Request, Room, Way};
@@ -182,7 +183,7 @@ impl<'a> ServerTcp<'a> {
     /// R5: listens for the messages of one client, and broadcasts each, until the client says `exit`, its
     /// connection ends, or the server does.
     fn handle_client(&self, peer: &Arc<Peer>, talk: &mut Talk<'_>) {
-        while self.handle_messages(peer, talk) && talk.receive() {}
+        while peer::handle(peer, || self.handle_batch(peer, talk)) && talk.receive() {}
     }
 
     /// Listens for connections, and serves each on a thread of its own, until the server is to end.
@@ -204,27 +205,20 @@ impl<'a> ServerTcp<'a> {
 
     /// The life of one connection, on its own thread.
     fn serve(&self, peer: &Arc<Peer>) {
-        let connection = Connection::new(self, peer);
+        let client = Client { peer: Arc::clone(peer), framing: Framing::Bare };
+        self.registry.lock().clients.insert(peer.id(), client);
+        // Dropped, also by a panic, it frees name and place (R5).
+        let registered = scopeguard::guard((), |()| {
+            self.close_client(peer);
+        });
         let mut talk = Talk::new(peer);
         if self.accept_client(peer, &mut talk) {
             self.handle_client(peer, &mut talk);
         }
         // Name and place are free before the client sees the end of its connection (A11).
-        drop(connection);
+        drop(registered);
         peer.finish();
         peer.linger(&mut talk.reader);
-    }
-
-    /// Handles every whole message that has come. Whether the connection goes on.
-    fn handle_messages(&self, peer: &Arc<Peer>, talk: &mut Talk<'_>) -> bool {
-        while peer.is_open() {
-            match self.handle_batch(peer, talk) {
-                Next::Read => return true,
-                Next::Again => {}
-                Next::End => return false,
-            }
-        }
-        false
     }
 
     /// Handles messages under one lock; then, holding none, waits for live readers that this client floods
@@ -240,16 +234,6 @@ impl<'a> ServerTcp<'a> {
         }
         next
     }
-}
-
-/// What remains to be done behind one [`ServerTcp::handle_batch`].
-enum Next {
-    /// Every whole message was handled.
-    Read,
-    /// There may be more whole messages.
-    Again,
-    /// The client wants to go.
-    End,
 }
 
 impl Client {
@@ -303,26 +287,6 @@ impl<'a> Talk<'a> {
             }
         }
         true
-    }
-}
-
-/// A connection that the registry knows. Dropped, also by a panic, it frees name and place (R5).
-struct Connection<'a> {
-    server: &'a ServerTcp<'a>,
-    peer: &'a Arc<Peer>,
-}
-
-impl<'a> Connection<'a> {
-    fn new(server: &'a ServerTcp<'a>, peer: &'a Arc<Peer>) -> Self {
-        let client = Client { peer: Arc::clone(peer), framing: Framing::Bare };
-        server.registry.lock().clients.insert(peer.id(), client);
-        Self { server, peer }
-    }
-}
-
-impl Drop for Connection<'_> {
-    fn drop(&mut self) {
-        self.server.close_client(self.peer);
     }
 }
 
