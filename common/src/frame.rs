@@ -5,6 +5,9 @@
 //! there are none, and never asks how many reads it took. Every frame is bounded, so that a peer cannot make
 //! us remember more than the limit.
 //!
+//! Where a message ends is for the protocol to say. There are three ways here, and they are the usual ones: a mark
+//! behind it ([`Lines`]), a size known beforehand ([`Fixed`]), and a header with a mark of its own ([`Block`]).
+//!
 //! This module does not read sockets and does not know what a message means.
 
 use alloc::vec::Vec;

@@ -1,8 +1,9 @@
 //! The lobby's server: what [`chat_common::lobby`] decides, done with sockets and threads.
 //!
 //! Each client's thread reads, takes the whole messages of that read, and under one lock applies them,
-//! delivers, and logs. Because delivery never waits (see [`crate::peer`]), the lock's order is everyone's
-//! order (L24), and no lock is ever held while waiting for a socket.
+//! delivers, and logs. A lock may be held across what never waits, and nothing else: were it held while a socket takes
+//! its time, one client that reads nothing would stop all the others, even newcomers. Because delivery never waits
+//! (see [`crate::peer`]), it may happen under the lock, and so the lock's order is everyone's order (L24).
 
 use crate::options;
 use crate::peer::{self, Next, Peer, Reader, Received};

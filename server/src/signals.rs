@@ -1,5 +1,9 @@
 //! The signals that reach a server.
 //!
+//! A signal interrupts a program anywhere, in the middle of an allocation or with a lock held, so its handler may do
+//! next to nothing. Both libraries' handlers only write a byte into a pipe, and a thread that reads the other end does
+//! the work, where everything is allowed. Nor does a signal end a blocked call here: [`Stop`] wakes those.
+//!
 //! Ctrl-C (SIGINT) is ctrlc's; SIGTERM, SIGHUP and SIGUSR1 are signal-hook's. They never share one: the
 //! later of the two would silence the other.
 

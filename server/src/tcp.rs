@@ -1,5 +1,13 @@
 //! Bind, accept, one thread per client, and the end of them all.
 //!
+//! A thread of its own makes serving a client a plain loop: read, handle, read again. It blocks in `read` without
+//! harm, for nobody else is served by it; what it costs is a stack (of which the system gives only the part that is
+//! used), so there are bounds to how many there are.
+//!
+//! What blocks has to be woken when the server is to end. A thread in `accept` looks at no flag and no signal wakes
+//! it: the flag is set first, then the listener is shut down or connected to. A thread in `read` wakes when its
+//! socket is shut down; that another thread drops the socket does nothing. Then all threads are waited for.
+//!
 //! What clients say is not known here: a protocol hands in the function that talks to one client, and gets a
 //! [`Peer`] on a thread of its own.
 

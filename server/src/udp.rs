@@ -1,5 +1,9 @@
 //! A socket whose every datagram is one message.
 //!
+//! UDP has no connections: one socket serves everybody, and the sender's address, which comes with each datagram, is
+//! all that tells one client from another. Nobody hears that a client has gone, so who says nothing for long is given
+//! up; datagrams may be lost, doubled or overtaken, and nothing here repairs that.
+//!
 //! One thread receives, and must never wait for anything else: the system drops what does not fit its buffer
 //! meanwhile. What datagrams mean is not known here.
 
