@@ -42,9 +42,6 @@ const AHEAD: usize = 64;
 /// What is said of a line from the peer that is longer than any may be (A14).
 const TOO_LONG: &str = "a line from your peer was too long, and is not shown";
 
-/// How many bytes one read takes.
-const READ: usize = 16 << 10;
-
 /// The command line behind `chat-client bridge`.
 pub(crate) fn options() -> Options {
     let mut options = chat_cli::options();
@@ -133,29 +130,12 @@ fn exchange(mut stream: &TcpStream, request: &str) -> Result<Vec<u8>, String> {
 
 /// Cuts what the peer says behind CHAT into lines; `rest` has come already. Real peers send no line ends (A19).
 fn receive(stream: &TcpStream, events: &EventSender, rest: &[u8]) {
-    let start = Instant::now();
     let mut lines = Lines::new(MAX_MESSAGE, Pauses::UntilFirstNewline);
-    let mut buffer = vec![0; READ];
-    lines.push(rest, start.elapsed());
-    let mut open = true;
-    loop {
-        while let Some(line) = lines.next(start.elapsed()) {
-            if !events.message(line.map(|line| printable(line).into_owned())) {
-                return;
-            }
-        }
-        if !open {
-            return;
-        }
-        let deadline = lines.deadline().map(|deadline| start + deadline);
-        match connection::try_read(stream, &mut buffer, deadline) {
-            Ok(Some(count)) => lines.push(buffer.get(..count).unwrap_or_default(), start.elapsed()),
-            Ok(None) => {
-                lines.end();
-                open = false;
-            }
-            Err(_) => return events.send(Event::Broken),
-        }
+    lines.push(rest, Duration::ZERO);
+    let pass_on =
+        |line: Result<&[u8], TooLong>| events.message(line.map(|line| printable(line).into_owned()));
+    if connection::read_lines(stream, lines, pass_on).is_err() {
+        events.send(Event::Broken);
     }
 }
 

@@ -4,6 +4,7 @@
 //! here: a protocol hands in the function that reads.
 
 use crate::events::{Event, EventSender, Events};
+use chat_common::frame::{Lines, TooLong};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How long one address may take to answer. A host that is switched off would take minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many bytes one read of lines takes.
+const READ: usize = 16 << 10;
 
 /// Who reads from a pipe waits while more than this is queued for the server.
 const QUEUE: usize = 64 << 10;
@@ -255,17 +259,47 @@ impl State {
     }
 }
 
+/// Hands the lines of a stream to `take`, those that `lines` holds already first, until the stream ends, or `take` says
+/// that nobody wants more. Its moment zero is now.
+///
+/// # Errors
+/// The stream broke, which is more than an end.
+pub(crate) fn read_lines(
+    stream: &TcpStream,
+    mut lines: Lines,
+    mut take: impl FnMut(Result<&[u8], TooLong>) -> bool,
+) -> io::Result<()> {
+    let start = Instant::now();
+    let mut buffer = vec![0; READ];
+    let mut ended = None;
+    loop {
+        while let Some(line) = lines.next(start.elapsed()) {
+            if !take(line) {
+                return Ok(());
+            }
+        }
+        if let Some(ended) = ended {
+            return ended;
+        }
+        match try_read(stream, &mut buffer, lines.deadline().map(|deadline| start + deadline)) {
+            Ok(Some(count)) => lines.push(buffer.get(..count).unwrap_or_default(), start.elapsed()),
+            end => {
+                // What is unfinished is the last line.
+                lines.end();
+                ended = Some(end.map(drop));
+            }
+        }
+    }
+}
+
 /// Reads once, at most until `deadline`. `Some(0)` is nothing until then; `None` is the end of the stream,
 /// for whatever reason.
 pub(crate) fn read(stream: &TcpStream, buffer: &mut [u8], deadline: Option<Instant>) -> Option<usize> {
     try_read(stream, buffer, deadline).ok().flatten()
 }
 
-/// The same for who wants to know whether the stream has ended or broken.
-///
-/// # Errors
-/// It broke.
-pub(crate) fn try_read(
+/// The same, but that a stream which broke is an error.
+fn try_read(
     mut stream: &TcpStream,
     buffer: &mut [u8],
     deadline: Option<Instant>,

@@ -35,9 +35,6 @@ const TOO_LONG: &str = "a line from the server was too long, and is not shown";
 /// takes when no newline stands behind it.
 const QUIET: Duration = PAUSE.saturating_mul(2);
 
-/// How many bytes one read takes.
-const READ: usize = 16 << 10;
-
 /// The command line behind `chat-client lobby`.
 pub(crate) fn options() -> Options {
     let mut options = chat_cli::options();
@@ -77,24 +74,11 @@ fn chat(host: &str, port: u16, name: Option<String>) -> Result<(), String> {
 
 /// Cuts what the server sends into lines. Real servers send some of them without a newline (A19).
 fn receive(stream: &TcpStream, events: &EventSender) {
-    let start = Instant::now();
-    let mut lines = Lines::new(MAX_RELAYED, Pauses::Always);
-    let mut buffer = vec![0; READ];
-    let mut open = true;
-    while open {
-        match connection::read(stream, &mut buffer, lines.deadline().map(|deadline| start + deadline)) {
-            Some(count) => lines.push(buffer.get(..count).unwrap_or_default(), start.elapsed()),
-            None => {
-                lines.end();
-                open = false;
-            }
-        }
-        while let Some(line) = lines.next(start.elapsed()) {
-            if !events.message(line.map(|line| printable(line).into_owned())) {
-                return;
-            }
-        }
-    }
+    let lines = Lines::new(MAX_RELAYED, Pauses::Always);
+    let pass_on =
+        |line: Result<&[u8], TooLong>| events.message(line.map(|line| printable(line).into_owned()));
+    // However the stream ends: what that means depends on what was said before.
+    let _ = connection::read_lines(stream, lines, pass_on);
 }
 
 /// Whether a typed line is the exit command.

@@ -240,32 +240,17 @@ fn receive_reads(stream: &TcpStream, events: &EventSender) {
 
 /// Each line is a message. A server that sends none is read by its pauses (A19).
 fn receive_lines(stream: &TcpStream, events: &EventSender) {
-    let start = Instant::now();
-    let mut lines = Lines::new(MAX_RELAYED, Pauses::Always);
-    let mut buffer = vec![0; READ];
-    let (mut first, mut open) = (true, true);
-    while open {
-        match connection::read(stream, &mut buffer, lines.deadline().map(|deadline| start + deadline)) {
-            Some(count) => lines.push(buffer.get(..count).unwrap_or_default(), start.elapsed()),
-            None => {
-                lines.end();
-                open = false;
-            }
+    let mut first = true;
+    let take = |line: Result<&[u8], TooLong>| match line {
+        Ok(line) if mem::take(&mut first) => {
+            let (answer, rest) = split_welcome(line);
+            pass_on(answer, events) && pass_on(rest, events)
         }
-        while let Some(line) = lines.next(start.elapsed()) {
-            let taken = match line {
-                Ok(line) if mem::take(&mut first) => {
-                    let (answer, rest) = split_welcome(line);
-                    pass_on(answer, events) && pass_on(rest, events)
-                }
-                Ok(line) => pass_on(line, events),
-                Err(TooLong) => events.message(Err(TooLong)),
-            };
-            if !taken {
-                return;
-            }
-        }
-    }
+        Ok(line) => pass_on(line, events),
+        Err(TooLong) => events.message(Err(TooLong)),
+    };
+    // However the stream ends: what that means depends on what was said before.
+    let _ = connection::read_lines(stream, Lines::new(MAX_RELAYED, Pauses::Always), take);
 }
 
 /// Hands a message of the server to the main thread, if there is anything in it. False: nobody takes it.

@@ -6,7 +6,7 @@
 //! (see [`crate::peer`]), it may happen under the lock, and so the lock's order is everyone's order (L24).
 
 use crate::options;
-use crate::peer::{self, Next, Peer, Reader, Received};
+use crate::peer::{self, Next, Peer, Reader};
 use crate::service::{self, Service};
 use crate::tcp;
 use chat_cli::Failure;
@@ -103,20 +103,11 @@ impl Server<'_> {
         let start = Instant::now();
         let mut lines = Lines::new(MAX_MESSAGE, Pauses::UntilFirstNewline);
         let mut buffer = vec![0; READ];
-        loop {
-            let received = reader.read(&mut buffer, lines.deadline().map(|deadline| start + deadline));
-            match received {
-                Received::Bytes(count) => {
-                    lines.push(buffer.get(..count).unwrap_or_default(), start.elapsed());
-                }
-                Received::Nothing => {}
-                Received::End => lines.end(),
-            }
+        let mut open = true;
+        while open {
+            open = reader.read_lines(&mut buffer, &mut lines, start);
             let now = start.elapsed();
-            let goes_on = peer::handle(peer, || self.batch(peer, &mut lines, now));
-            if !goes_on || received == Received::End {
-                return;
-            }
+            open &= peer::handle(peer, || self.batch(peer, &mut lines, now));
         }
     }
 

@@ -5,7 +5,7 @@
 //! datagrams and lines go out without waiting (see [`crate::peer`]), so the lock's order is everyone's.
 
 use crate::options;
-use crate::peer::{Peer, Reader, Received};
+use crate::peer::{Peer, Reader};
 use crate::service::{self, Service};
 use crate::tcp::{self, Entry};
 use crate::udp;
@@ -332,16 +332,7 @@ impl Server<'_> {
         let mut buffer = vec![0; READ];
         let mut open = true;
         while open {
-            match reader.read(&mut buffer, lines.deadline().map(|deadline| start + deadline)) {
-                Received::Bytes(count) => {
-                    lines.push(buffer.get(..count).unwrap_or_default(), start.elapsed());
-                }
-                Received::Nothing => {}
-                Received::End => {
-                    lines.end();
-                    open = false;
-                }
-            }
+            open = reader.read_lines(&mut buffer, &mut lines, start);
             while let Some(line) = lines.next(start.elapsed()) {
                 for crowded in self.relay(link, peer, line) {
                     crowded.wait_for_room(peer.id());

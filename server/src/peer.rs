@@ -12,6 +12,7 @@
 //! Which bytes are sent, and what they mean, is not known here.
 
 use chat_common::deliveries::Deliveries;
+use chat_common::frame::Lines;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use socket2::SockRef;
 use std::collections::{BTreeMap, VecDeque};
@@ -426,6 +427,20 @@ impl<'a> Reader<'a> {
                 Err(_) => return Received::End,
             }
         }
+    }
+
+    /// Reads once into `lines`, of which `start` is the moment zero, and waits no longer than for a pause that ends
+    /// one. False: nothing more comes.
+    pub(crate) fn read_lines(&mut self, buffer: &mut [u8], lines: &mut Lines, start: Instant) -> bool {
+        match self.read(buffer, lines.deadline().map(|deadline| start + deadline)) {
+            Received::Bytes(count) => lines.push(buffer.get(..count).unwrap_or_default(), start.elapsed()),
+            Received::Nothing => {}
+            Received::End => {
+                lines.end();
+                return false;
+            }
+        }
+        true
     }
 
     fn heard(&self) {
