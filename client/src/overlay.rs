@@ -21,6 +21,9 @@ const REPEAT: Duration = Duration::from_secs(1);
 /// How long the server may take to answer (O7).
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What ends the client (O19).
+const EXIT: &str = "exit";
+
 /// What can be typed (O19).
 const HINT: &str = "type: sendto <clientName> <message>, or: exit";
 
@@ -70,9 +73,6 @@ fn chat(host: &str, port: u16, name: &str) -> Result<(), String> {
     watch.close();
     Ok(())
 }
-
-/// What ends the client (O19).
-const EXIT: &str = "exit";
 
 /// Handles events until the user ends it.
 fn converse(sockets: &Sockets, events: Events, terminal: &Terminal, name: &str) {
