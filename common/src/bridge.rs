@@ -256,6 +256,8 @@ impl fmt::Display for Error {
     }
 }
 
+impl core::error::Error for Error {}
+
 /// A block in parts.
 struct Message<'a> {
     lines: Vec<Cow<'a, str>>,

@@ -33,6 +33,13 @@ pub const KEPT: Duration = Duration::from_mins(5);
 /// UTF-8 can make a text longer than it was said.
 const MAX_TEXT: usize = MAX_RELAYED - 2 * MAX_NAME;
 
+/// What a client says in order to leave, and what a person types (R14).
+pub const EXIT: &str = "exit";
+
+const JOIN: &str = "join";
+const WELCOME: &str = "Welcome";
+const SHUTTING_DOWN: &str = "server-shutdown";
+
 /// How the messages of one connection are told apart (R2, R3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -252,11 +259,6 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a client says in order to leave, and what a person types (R14).
-pub const EXIT: &str = "exit";
-
-const JOIN: &str = "join";
-
 impl fmt::Display for Request<'_> {
     /// The message over TCP, where a join is the name alone; behind `name:` it is the one over UDP.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -269,9 +271,6 @@ impl fmt::Display for Request<'_> {
         }
     }
 }
-
-const WELCOME: &str = "Welcome";
-const SHUTTING_DOWN: &str = "server-shutdown";
 
 impl Reply<'_> {
     /// Whether the first answer of a server admits (R13). Real servers wrap the word in others.
