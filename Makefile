@@ -24,7 +24,7 @@ CLIENT_room    = $(if $(UDP),--udp,--lines) --name '$(NAME)' --host '$(HOST)' $(
 SERVER_bridge  = --port=$(PORT) $(if $(CONTACTS),--contacts='$(CONTACTS)') $(if $(RESUME),--resume)
 CLIENT_bridge  = --id='$(NAME)' --port=$(CLIENT_PORT) --server='$(HOST):$(PORT)'
 
-.PHONY: help build run-server run-client test test-program lint bench
+.PHONY: help build run-server run-client demo demo-tmux test test-program lint bench
 
 help: ## list what there is (this)
 	@echo 'usage: make TARGET [VARIABLE=VALUE...]'
@@ -39,7 +39,7 @@ help: ## list what there is (this)
 	@echo 'Clients of all but the lobby need a NAME.'
 
 build: ## build server and client, optimized
-	cargo build --release --bins
+	cargo build --release --bin chat-server --bin chat-client
 
 run-server: ## run a server      [PORT=8001] [PROTOCOL=lobby] [BIND=127.0.0.1] [MAX_CLIENTS=10] [ARGS=--help]
 	$(call check_protocol)$(call check_numbers,PORT OVERLAY,65535)$(call check_numbers,MAX_CLIENTS,10000)$(call check_peer)
@@ -51,6 +51,16 @@ run-client: ## run a client      [HOST=127.0.0.1] [PORT=8001] [PROTOCOL=lobby] [
 	$(call check_protocol)$(call check_numbers,PORT CLIENT_PORT,65535)$(if $(filter lobby,$(PROTOCOL)),,$(call check_name))
 	@cargo build --release --bin chat-client
 	@exec cargo run --release --quiet --bin chat-client -- $(PROTOCOL) $(CLIENT_$(PROTOCOL)) $(ARGS)
+
+demo: ## watch the sample sessions of the course texts: all, or one [PROTOCOL=overlay] [ARGS=--fast]
+	$(call check_protocol)
+	@cargo build --release --bin chat-server --bin chat-client --bin demo
+	@exec cargo run --release --quiet --bin demo -- $(ARGS) $(if $(filter file,$(origin PROTOCOL)),,$(PROTOCOL))
+
+demo-tmux: ## the programs of a sample session in tmux, for you to type into [PROTOCOL=lobby] [ARGS=--help]
+	$(call check_protocol)
+	@cargo build --release --bin chat-server --bin chat-client --bin demo
+	@exec cargo run --release --quiet --bin demo -- --tmux $(ARGS) $(PROTOCOL)
 
 test: ## run every test
 	cargo test --workspace
@@ -65,7 +75,7 @@ lint: ## check format, lints and documentation; a warning is an error
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 bench: ## measure the servers against bare relays  [ARGS=--short]; writes bench*.csv
-	cargo build --release --bins
+	cargo build --release --bin chat-server --bin chat-client
 	for bench in lobby overlay channels room; do \
 	  cargo bench -p chat-tests --bench $$bench -- $(ARGS) || exit 1; done
 

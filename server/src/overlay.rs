@@ -304,7 +304,9 @@ impl Server<'_> {
         let mut reader = Reader::new(peer);
         self.read_link(OWN_LINK, peer, &mut reader);
         self.registry.lock().set_peer(OWN_LINK, None);
-        self.service.log.err(&format!("the link to overlay server at {ip} port {port} has ended"));
+        if !self.service.stop.requested() {
+            self.service.log.err(&format!("the link to overlay server at {ip} port {port} has ended"));
+        }
         self.part(peer, &mut reader);
     }
 

@@ -1,4 +1,4 @@
-//! Black-box tests, one module for each protocol and two for what holds for all of them.
+//! Black-box tests, one module for each protocol, two for what holds for all of them, and one for the demo.
 //!
 //! Each test names the clauses that it checks (`A…`, `L…`: docs/protocols; `S…`: "Sending" in ARCHITECTURE.md) in its name
 //! and quotes them above it.
@@ -13,6 +13,7 @@
 )]
 
 mod channels;
+mod demo;
 mod life;
 mod limits;
 mod lobby;

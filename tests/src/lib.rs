@@ -5,7 +5,7 @@
 //! - [`Server`] and [`Process`]: `chat-server` and `chat-client` with pipes on stdin, stdout and stderr ([`program`]);
 //! - [`Raw`] and [`Listener`]: one TCP connection, byte by byte, from either end ([`wire`]);
 //! - [`Datagrams`]: one UDP socket, likewise ([`datagram`]);
-//! - [`Screen`]: a program on a pseudo-terminal, its output read by a terminal emulator ([`terminal`]);
+//! - [`Screen`]: a program on a pseudo-terminal, its output read by a terminal emulator ([`terminal`], on top of [`pty`]);
 //! - [`Output`] and [`until`]: waiting ([`wait`]).
 //!
 //! Every wait is for an event and ends with it, or fails at a deadline ([`DEADLINE`] unless told). A failure says
@@ -42,6 +42,7 @@
 pub mod datagram;
 pub mod foreign;
 pub mod program;
+pub mod pty;
 pub mod terminal;
 pub mod wait;
 pub mod wire;
@@ -49,6 +50,7 @@ pub mod wire;
 pub use datagram::Datagrams;
 pub use nix::sys::signal::Signal;
 pub use program::{Process, Server, Setup};
+pub use pty::Pty;
 pub use terminal::Screen;
 pub use wait::{DEADLINE, Output, PROMPTLY, until};
 pub use wire::{Listener, Raw};

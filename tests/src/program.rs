@@ -28,9 +28,9 @@ pub fn send_signal(process: i32, signal: Signal) {
     signal::kill(Pid::from_raw(process), signal).unwrap();
 }
 
-/// How to start one of our programs.
+/// How to start a program.
 pub struct Setup {
-    program: &'static str,
+    program: PathBuf,
     arguments: Vec<String>,
     shell: Option<String>,
     stdout: Reading,
@@ -49,17 +49,18 @@ enum Reading {
 impl Setup {
     /// `chat-server` with these arguments.
     pub fn server(arguments: &[&str]) -> Setup {
-        Setup::new("chat-server", arguments)
+        Setup::program(path("chat-server"), arguments)
     }
 
     /// `chat-client` with these arguments.
     pub fn client(arguments: &[&str]) -> Setup {
-        Setup::new("chat-client", arguments)
+        Setup::program(path("chat-client"), arguments)
     }
 
-    fn new(program: &'static str, arguments: &[&str]) -> Setup {
+    /// Any program, with these arguments.
+    pub fn program(program: impl Into<PathBuf>, arguments: &[&str]) -> Setup {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Setup { program, arguments, shell: None, stdout: Reading::Collected }
+        Setup { program: program.into(), arguments, shell: None, stdout: Reading::Collected }
     }
 
     /// Lets a shell run `prelude` in the process before the program takes its place: `ulimit -n 20`, `trap '' HUP`.
@@ -85,13 +86,13 @@ impl Setup {
 
     /// Starts it.
     pub fn start(self) -> Process {
-        let path = path(self.program);
         let mut command = match &self.shell {
-            Some(script) => shell(script, &path),
-            None => Command::new(&path),
+            Some(script) => shell(script, &self.program),
+            None => Command::new(&self.program),
         };
         command.args(&self.arguments);
-        Process::spawn(self.program, command, self.stdout)
+        let name = self.program.file_name().unwrap_or_default().to_string_lossy();
+        Process::spawn(&name, command, self.stdout)
     }
 
     /// Starts it and waits until it says which port it listens on.
@@ -359,7 +360,8 @@ fn build() -> PathBuf {
     };
     let mut cargo = Command::new(env!("CARGO"));
     // The whole workspace, as `cargo test` and make do it: other selections have other features, and build anew.
-    cargo.args(["build", "--quiet", "--workspace", "--bins", "--profile", profile]);
+    cargo.args(["build", "--quiet", "--workspace", "--profile", profile]);
+    cargo.args(["--bin", "chat-server", "--bin", "chat-client"]);
     cargo.arg("--target-dir").arg(directory.parent().expect("<target>"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     match cargo.output() {

@@ -1,16 +1,14 @@
 //! A program on a pseudo-terminal: what a person in front of it types and sees.
 
-use std::io::{Read, Write};
-use std::num::NonZeroU16;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use nix::sys::signal::Signal;
+use portable_pty::CommandBuilder;
 
 use crate::program::path;
+use crate::pty::Pty;
 use crate::wait::{DEADLINE, Log, PROMPTLY, fail, until};
 
 const ROWS: u16 = 24;
@@ -18,16 +16,8 @@ const COLUMNS: u16 = 100;
 
 /// A terminal of 24 rows and 100 columns, with a program that believes a person sits there.
 pub struct Screen {
-    child: Box<dyn Child + Send + Sync>,
-    keys: Box<dyn Write + Send>,
-    shown: Arc<Shown>,
-    // Closing it would hang up on the program.
-    master: Box<dyn MasterPty + Send>,
-}
-
-struct Shown {
-    emulator: Mutex<vt100::Parser>,
-    changed: Condvar,
+    pty: Pty,
+    changed: Arc<Condvar>,
 }
 
 impl Screen {
@@ -47,20 +37,17 @@ impl Screen {
         Screen::open(command)
     }
 
-    fn open(mut command: CommandBuilder) -> Screen {
-        command.env("TERM", "xterm");
-        let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
-        let child = pair.slave.spawn_command(command).expect("start the program");
-        let reader = pair.master.try_clone_reader().unwrap();
-        let keys = pair.master.take_writer().unwrap();
-        Screen { child, keys, shown: Shown::collect(reader), master: pair.master }
+    /// Any program.
+    pub fn open(command: CommandBuilder) -> Screen {
+        let changed = Arc::new(Condvar::new());
+        let waiting = Arc::clone(&changed);
+        let pty = Pty::start(command, ROWS, COLUMNS, move || waiting.notify_all());
+        Screen { pty: pty.expect("the program on a pseudo-terminal"), changed }
     }
 
     /// Types these keys. `"\r"` is Enter, `"\x03"` Ctrl-C, `"\x04"` Ctrl-D.
     pub fn type_keys(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
+        self.pty.type_keys(keys).unwrap();
     }
 
     /// The screen shows exactly these rows, from its top; below them it is empty. Blanks at the end of a row are not seen.
@@ -98,77 +85,44 @@ impl Screen {
     /// The program takes keys one by one: its line editor is there. What is typed before is shown by the system itself.
     #[track_caller]
     pub fn expect_editor(&self) {
-        // Of the local flags: the system collects a line, and shows it (Linux; termios(3)).
-        const ICANON: u32 = 2;
-        let edited = || self.master.get_termios().filter(|termios| termios.local_flags.bits() & ICANON == 0);
-        if until(DEADLINE, edited).is_none() {
-            fail("a line editor", &format!("none, {}", self.shown.describe()), &Log::default());
+        if until(DEADLINE, || self.pty.takes_single_keys().then_some(())).is_none() {
+            fail("a line editor", &format!("none, {}", self.describe()), &Log::default());
         }
     }
 
     /// The rows as they are now.
     pub fn rows(&self) -> Vec<String> {
-        rows(self.shown.emulator.lock().unwrap().screen())
+        rows(self.pty.emulator().screen())
     }
 
     /// Sends a signal to the program.
     pub fn signal(&mut self, signal: Signal) {
-        assert!(self.child.try_wait().unwrap().is_none(), "the program has ended before");
-        let pid = self.child.process_id().unwrap();
-        signal::kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+        self.pty.signal(signal).expect("a program that has not ended before");
     }
 
     /// The program ends with this status, promptly, and not by a signal.
     #[track_caller]
     pub fn expect_exit(&mut self, wanted: u32) {
-        let have = match until(PROMPTLY, || self.child.try_wait().unwrap()) {
+        let have = match until(PROMPTLY, || self.pty.exit_status().unwrap()) {
             Some(status) => status.to_string(),
             None => "it runs".to_owned(),
         };
         let wanted = portable_pty::ExitStatus::with_exit_code(wanted).to_string();
         if have != wanted {
-            fail(&wanted, &format!("{have}, {}", self.shown.describe()), &Log::default());
+            fail(&wanted, &format!("{have}, {}", self.describe()), &Log::default());
         }
     }
 
     #[track_caller]
     fn wait(&self, wanted: &str, probe: impl Fn(&vt100::Screen) -> bool) {
-        if !self.shown.wait(DEADLINE, probe) {
-            fail(wanted, &self.shown.describe(), &Log::default());
+        if !self.becomes(DEADLINE, probe) {
+            fail(wanted, &self.describe(), &Log::default());
         }
     }
-}
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if !thread::panicking() && self.rows().iter().any(|row| row.contains("panicked at")) {
-            fail("a program that does not panic", &self.shown.describe(), &Log::default());
-        }
-    }
-}
-
-impl Shown {
-    fn collect(mut reader: Box<dyn Read + Send>) -> Arc<Shown> {
-        let (rows, columns) = (NonZeroU16::new(ROWS).unwrap(), NonZeroU16::new(COLUMNS).unwrap());
-        let emulator = Mutex::new(vt100::Parser::new(rows, columns, 0));
-        let shown = Arc::new(Shown { emulator, changed: Condvar::new() });
-        let writer = Arc::clone(&shown);
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // A closed terminal is an error here, not an end.
-            while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                writer.emulator.lock().unwrap().process(&buffer[..count]);
-                writer.changed.notify_all();
-            }
-        });
-        shown
-    }
-
-    fn wait(&self, limit: Duration, probe: impl Fn(&vt100::Screen) -> bool) -> bool {
+    fn becomes(&self, limit: Duration, probe: impl Fn(&vt100::Screen) -> bool) -> bool {
         let end = Instant::now() + limit;
-        let mut emulator = self.emulator.lock().unwrap();
+        let mut emulator = self.pty.emulator();
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if probe(emulator.screen()) {
@@ -182,9 +136,18 @@ impl Shown {
     }
 
     fn describe(&self) -> String {
-        let emulator = self.emulator.lock().unwrap();
+        let emulator = self.pty.emulator();
         let screen = emulator.screen();
         format!("the rows {:#?}, the cursor at {:?}", rows(screen), screen.cursor_position())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.pty.end();
+        if !thread::panicking() && self.rows().iter().any(|row| row.contains("panicked at")) {
+            fail("a program that does not panic", &self.describe(), &Log::default());
+        }
     }
 }
 
