@@ -24,7 +24,10 @@ CLIENT_room    = $(if $(UDP),--udp,--lines) --name '$(NAME)' --host '$(HOST)' $(
 SERVER_bridge  = --port=$(PORT) $(if $(CONTACTS),--contacts='$(CONTACTS)') $(if $(RESUME),--resume)
 CLIENT_bridge  = --id='$(NAME)' --port=$(CLIENT_PORT) --server='$(HOST):$(PORT)'
 
-.PHONY: help build run-server run-client demo demo-tmux test test-program lint bench
+# The two programs, built together: other selections have other features, and build anew.
+PROGRAMS := --bin chat-server --bin chat-client
+
+.PHONY: help build run-server run-client demo demo-tmux test test-program lint bench soak
 
 help: ## list what there is (this)
 	@echo 'usage: make TARGET [VARIABLE=VALUE...]'
@@ -39,7 +42,7 @@ help: ## list what there is (this)
 	@echo 'Clients of all but the lobby need a NAME.'
 
 build: ## build server and client, optimized
-	cargo build --release --bin chat-server --bin chat-client
+	cargo build --release $(PROGRAMS)
 
 run-server: ## run a server      [PORT=8001] [PROTOCOL=lobby] [BIND=127.0.0.1] [MAX_CLIENTS=10] [ARGS=--help]
 	$(call check_protocol)$(call check_numbers,PORT OVERLAY,65535)$(call check_numbers,MAX_CLIENTS,10000)$(call check_peer)
@@ -54,12 +57,12 @@ run-client: ## run a client      [HOST=127.0.0.1] [PORT=8001] [PROTOCOL=lobby] [
 
 demo: ## watch the sample sessions of the course texts: all, or one [PROTOCOL=overlay] [ARGS=--fast]
 	$(call check_protocol)
-	@cargo build --release --bin chat-server --bin chat-client --bin demo
+	@cargo build --release $(PROGRAMS) --bin demo
 	@exec cargo run --release --quiet --bin demo -- $(ARGS) $(if $(filter file,$(origin PROTOCOL)),,$(PROTOCOL))
 
 demo-tmux: ## the programs of a sample session in tmux, for you to type into [PROTOCOL=lobby] [ARGS=--help]
 	$(call check_protocol)
-	@cargo build --release --bin chat-server --bin chat-client --bin demo
+	@cargo build --release $(PROGRAMS) --bin demo
 	@exec cargo run --release --quiet --bin demo -- --tmux $(ARGS) $(PROTOCOL)
 
 test: ## run every test
@@ -75,9 +78,16 @@ lint: ## check format, lints and documentation; a warning is an error
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 bench: ## measure the servers against bare relays  [ARGS=--short]; writes bench*.csv
-	cargo build --release --bin chat-server --bin chat-client
+	cargo build --release $(PROGRAMS)
 	for bench in lobby overlay channels room; do \
 	  cargo bench -p chat-tests --bench $$bench -- $(ARGS) || exit 1; done
+
+# Without PROTOCOL on the command line, all of them at the same time.
+soak: ## ten minutes of clients that come, misbehave and are killed  [MINUTES=10] [PROTOCOL=lobby] [ARGS=--help]; writes soak.csv
+	$(call check_protocol)
+	cargo build --release $(PROGRAMS) --bin soak
+	@exec cargo run --release --quiet --bin soak -- $(if $(MINUTES),--minutes '$(MINUTES)') $(ARGS) \
+	  $(if $(filter-out file,$(origin PROTOCOL)),$(PROTOCOL))
 
 # A wrong value is one line, said before anything is built.
 check_protocol = $(if $(filter $(PROTOCOLS),$(PROTOCOL)),,$(error there is no PROTOCOL '$(PROTOCOL)': use one of $(PROTOCOLS)))

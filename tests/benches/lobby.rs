@@ -25,7 +25,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use support::contender::{Contender, Usage, allow_descriptors, program};
+use chat_tests::Usage;
+use support::contender::{Contender, allow_descriptors, program};
 use support::floor;
 use support::options::{self, Options};
 use support::party::{Party, SIXTY_FOUR, TEXT, Window, Wire};
@@ -260,9 +261,9 @@ fn beside_a_sleeper(side: &mut Side<Party>, turn: Turn, time: Duration) -> io::R
 fn usage(side: &Side<Party>, before: Held) -> io::Result<[f64; 4]> {
     let Held { empty, idle } = before;
     let now = side.contenders()[0].usage()?;
-    let per_client = |more: f64, less: f64| (more - less) / (side.load.receivers() + 1) as f64;
+    let per_client = |more: u64, less: u64| (more as f64 - less as f64) / (side.load.receivers() + 1) as f64;
     Ok([
-        empty.resident,
+        empty.resident as f64,
         per_client(idle.resident, empty.resident),
         per_client(now.resident, empty.resident),
         per_client(now.threads, empty.threads),

@@ -19,3 +19,4 @@ mod limits;
 mod lobby;
 mod overlay;
 mod room;
+mod soak;

@@ -1,7 +1,7 @@
 //! One UDP socket, datagram by datagram, from the client's end or from the server's.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::wait::{DEADLINE, Log, fail};
@@ -26,10 +26,24 @@ impl Datagrams {
         Datagrams { peer: Some(address), fixed: true, log: log.clone(), ..Datagrams::at(here) }
     }
 
+    /// A client's end again, on a port that it had before.
+    ///
+    /// # Errors
+    /// Somebody else has that port now.
+    pub fn from_port(port: u16, address: SocketAddr, log: &Log) -> io::Result<Datagrams> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
+        Ok(Datagrams { socket, peer: Some(address), fixed: true, log: log.clone() })
+    }
+
     /// A server's end, at this address: `127.0.0.1:0` is a free port.
     pub fn at(address: &str) -> Datagrams {
         let socket = UdpSocket::bind(address).unwrap();
         Datagrams { socket, peer: None, fixed: false, log: Log::default() }
+    }
+
+    /// The socket itself, for what this type does not offer.
+    pub fn socket(&self) -> &UdpSocket {
+        &self.socket
     }
 
     /// This end's port.

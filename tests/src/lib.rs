@@ -6,7 +6,8 @@
 //! - [`Raw`] and [`Listener`]: one TCP connection, byte by byte, from either end ([`wire`]);
 //! - [`Datagrams`]: one UDP socket, likewise ([`datagram`]);
 //! - [`Screen`]: a program on a pseudo-terminal, its output read by a terminal emulator ([`terminal`], on top of [`pty`]);
-//! - [`Output`] and [`until`]: waiting ([`wait`]).
+//! - [`Output`] and [`until`]: waiting ([`wait`]);
+//! - [`Usage`]: what a process holds of memory, threads and descriptors ([`usage`]).
 //!
 //! Every wait is for an event and ends with it, or fails at a deadline ([`DEADLINE`] unless told). A failure says
 //! `wanted: …` and `have: …` and shows the last lines that the programs printed. Nothing sleeps to synchronise.
@@ -44,6 +45,7 @@ pub mod foreign;
 pub mod program;
 pub mod pty;
 pub mod terminal;
+pub mod usage;
 pub mod wait;
 pub mod wire;
 
@@ -52,5 +54,6 @@ pub use nix::sys::signal::Signal;
 pub use program::{Process, Server, Setup};
 pub use pty::Pty;
 pub use terminal::Screen;
+pub use usage::Usage;
 pub use wait::{DEADLINE, Output, PROMPTLY, until};
 pub use wire::{Listener, Raw};

@@ -32,6 +32,7 @@ pub fn send_signal(process: i32, signal: Signal) {
 pub struct Setup {
     program: PathBuf,
     arguments: Vec<String>,
+    variables: Vec<(&'static str, &'static str)>,
     shell: Option<String>,
     stdout: Reading,
 }
@@ -60,7 +61,15 @@ impl Setup {
     /// Any program, with these arguments.
     pub fn program(program: impl Into<PathBuf>, arguments: &[&str]) -> Setup {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Setup { program: program.into(), arguments, shell: None, stdout: Reading::Collected }
+        let (program, variables) = (program.into(), Vec::new());
+        Setup { program, arguments, variables, shell: None, stdout: Reading::Collected }
+    }
+
+    /// Sets these variables of its environment.
+    #[must_use]
+    pub fn variables(mut self, variables: &[(&'static str, &'static str)]) -> Setup {
+        self.variables.extend(variables);
+        self
     }
 
     /// Lets a shell run `prelude` in the process before the program takes its place: `ulimit -n 20`, `trap '' HUP`.
@@ -90,7 +99,7 @@ impl Setup {
             Some(script) => shell(script, &self.program),
             None => Command::new(&self.program),
         };
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.variables);
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
         Process::spawn(&name, command, self.stdout)
     }
@@ -164,6 +173,11 @@ impl Process {
         }
     }
 
+    /// Types these bytes, if the program still reads them. Whether it does.
+    pub fn try_type(&mut self, bytes: &[u8]) -> bool {
+        self.stdin.as_mut().is_some_and(|stdin| stdin.write_all(bytes).is_ok())
+    }
+
     /// Types without end, by a thread, as much as the program takes.
     pub fn type_for_ever(&mut self, line: &str) {
         let mut stdin = self.stdin.take().expect("the input was ended before");
@@ -221,6 +235,11 @@ impl Process {
     /// What a failure message about this process quotes.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The processor time that it has used so far, in ticks of 10 ms.
@@ -349,19 +368,29 @@ impl std::ops::DerefMut for Server {
     }
 }
 
-/// Builds both programs with the profile and into the directory of this test executable, which is
-/// `<target directory>/<profile's directory>/deps/it-…`, and gives the directory where they are then.
+/// The process alone: where it listens is known elsewhere.
+impl From<Server> for Process {
+    fn from(server: Server) -> Process {
+        server.process
+    }
+}
+
+/// Builds both programs with the profile and into the directory of this executable, and gives the directory where they
+/// are then. A test is `<target directory>/<profile's directory>/deps/it-…`; a program stands where they do.
 fn build() -> PathBuf {
-    let executable = env::current_exe().expect("the path of this test");
-    let directory = executable.parent().and_then(Path::parent).expect("<target>/<profile>/deps").to_owned();
+    let executable = env::current_exe().expect("the path of this executable");
+    let beside = executable.parent().expect("<target>/<profile>");
+    let directory =
+        if beside.ends_with("deps") { beside.parent().expect("<target>/<profile>") } else { beside };
+    let directory = directory.to_owned();
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    // The whole workspace, as `cargo test` and make do it: other selections have other features, and build anew.
-    cargo.args(["build", "--quiet", "--workspace", "--profile", profile]);
-    cargo.args(["--bin", "chat-server", "--bin", "chat-client"]);
+    // Of the whole workspace, as `cargo test` and make do it: other selections have other features, and build anew.
+    cargo.args(["build", "--quiet", "--workspace", "--bin", "chat-server", "--bin", "chat-client"]);
+    cargo.args(["--profile", profile]);
     cargo.arg("--target-dir").arg(directory.parent().expect("<target>"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     match cargo.output() {

@@ -60,11 +60,15 @@ impl Log {
     }
 }
 
+/// How many bytes of what was forgotten a failure message can still quote.
+const KEPT: usize = 4 << 10;
+
 /// What a program writes to one of its outputs, collected by a thread, so that the program never waits for the test.
 /// Each clone reads on from where the original stood.
 #[derive(Clone)]
 pub struct Output {
     shared: Arc<Shared>,
+    /// How many bytes were taken here since the start.
     taken: usize,
 }
 
@@ -75,13 +79,22 @@ struct Shared {
 
 struct State {
     bytes: Vec<u8>,
+    /// How many bytes stood before them and are forgotten.
+    forgotten: usize,
     ended: bool,
+}
+
+impl State {
+    /// What stands behind the first `taken` bytes.
+    fn fresh(&self, taken: usize) -> &[u8] {
+        &self.bytes[taken.saturating_sub(self.forgotten)..]
+    }
 }
 
 impl Output {
     /// Starts to collect from `reader`, until its end.
     pub fn collect(mut reader: impl Read + Send + 'static) -> Output {
-        let state = Mutex::new(State { bytes: Vec::new(), ended: false });
+        let state = Mutex::new(State { bytes: Vec::new(), forgotten: 0, ended: false });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let writer = Arc::clone(&shared);
         thread::spawn(move || {
@@ -172,7 +185,34 @@ impl Output {
         }
     }
 
-    /// All that was ever written here, so far, whoever has read it.
+    /// What comes next, whatever it is, if anything comes within `limit`; nothing at the end.
+    pub fn receive(&mut self, limit: Duration) -> Option<Vec<u8>> {
+        let bytes = self.wait(limit, |fresh, _| Some(fresh.to_vec()).filter(|fresh| !fresh.is_empty()))?;
+        self.taken += bytes.len();
+        Some(bytes)
+    }
+
+    /// Takes all that has come so far, and looks at none of it.
+    pub fn skip(&mut self) {
+        let state = self.shared.state.lock().unwrap();
+        self.taken = state.forgotten + state.bytes.len();
+    }
+
+    /// Gives the memory back of what was taken here: it has never been, for clones too, but for a few last lines. For
+    /// programs that run long.
+    pub fn forget(&mut self) {
+        let mut state = self.shared.state.lock().unwrap();
+        let old = self.taken.saturating_sub(state.forgotten).saturating_sub(KEPT);
+        // What stays has to be moved: that is only worth it when it is less than what goes.
+        if old < state.bytes.len() / 2 {
+            return;
+        }
+        state.bytes.drain(..old);
+        state.bytes.shrink_to(2 * KEPT);
+        state.forgotten += old;
+    }
+
+    /// All that was ever written here, so far, whoever has read it, and is not forgotten.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.shared.state.lock().unwrap().bytes).into_owned()
     }
@@ -182,7 +222,7 @@ impl Output {
         let end = Instant::now() + limit;
         let mut state = self.shared.state.lock().unwrap();
         loop {
-            let found = probe(&state.bytes[self.taken..], state.ended);
+            let found = probe(state.fresh(self.taken), state.ended);
             let left = end.saturating_duration_since(Instant::now());
             if found.is_some() || state.ended || left.is_zero() {
                 return found;
@@ -193,7 +233,7 @@ impl Output {
 
     fn state_of_affairs(&self) -> String {
         let state = self.shared.state.lock().unwrap();
-        let fresh = String::from_utf8_lossy(&state.bytes[self.taken..]);
+        let fresh = String::from_utf8_lossy(state.fresh(self.taken));
         let start: String = fresh.chars().take(400).collect();
         format!("{start:?}, {}", if state.ended { "then the end" } else { "and nothing more in time" })
     }

@@ -96,6 +96,14 @@ impl Raw {
         self.send(format!("{line}\n"));
     }
 
+    /// What comes next, whatever frames it, if anything comes within `limit`; nothing at the end of the connection.
+    pub fn receive(&mut self, limit: Duration) -> Option<Vec<u8>> {
+        if self.received.is_empty() {
+            self.read_more(Instant::now() + limit);
+        }
+        Some(std::mem::take(&mut self.received)).filter(|bytes| !bytes.is_empty())
+    }
+
     /// The next line, without its end, if one comes in time.
     pub fn line(&mut self) -> Option<String> {
         self.line_within(DEADLINE)
@@ -339,7 +347,7 @@ pub fn never_accepting() -> (u16, impl Sized) {
     (address.port(), (socket, waiting))
 }
 
-/// A row of the kernel's table of TCP sockets over IPv4 (`/proc/net/tcp`).
+/// A row of the kernel's tables of sockets over IPv4 (`/proc/net/tcp`, `/proc/net/udp`).
 pub struct KernelSocket {
     /// The port on its own side.
     pub local_port: u16,
@@ -353,7 +361,16 @@ pub struct KernelSocket {
 
 /// Every TCP socket over IPv4 that this machine has.
 pub fn kernel_sockets() -> Vec<KernelSocket> {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    kernel_table("/proc/net/tcp")
+}
+
+/// Every UDP socket over IPv4 that this machine has.
+pub fn kernel_datagram_sockets() -> Vec<KernelSocket> {
+    kernel_table("/proc/net/udp")
+}
+
+fn kernel_table(path: &str) -> Vec<KernelSocket> {
+    let table = std::fs::read_to_string(path).unwrap();
     table.lines().skip(1).filter_map(kernel_socket).collect()
 }
 

@@ -2,7 +2,6 @@
 //! uses.
 
 use std::env;
-use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -11,11 +10,11 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use chat_tests::Usage;
+use chat_tests::usage::processor_time;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::time::clock_getcpuclockid;
-use nix::unistd::Pid;
 
 use super::options::CONTEND;
 use super::processors::Processors;
@@ -24,15 +23,6 @@ use super::processors::Processors;
 pub(crate) struct Contender {
     child: Child,
     address: SocketAddr,
-}
-
-/// What a process holds at one moment.
-#[derive(Clone, Copy)]
-pub(crate) struct Usage {
-    /// Resident memory in KiB. What the kernel keeps for its sockets is not in it.
-    pub(crate) resident: f64,
-    /// Threads, the main thread among them.
-    pub(crate) threads: f64,
 }
 
 impl Contender {
@@ -96,8 +86,7 @@ impl Contender {
 
     /// What it holds now.
     pub(crate) fn usage(&self) -> io::Result<Usage> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        Ok(Usage { resident: field(&status, "VmRSS:")?, threads: field(&status, "Threads:")? })
+        Usage::of(self.child.id())
     }
 
     /// Ends it at once, without waiting until it has ended.
@@ -108,8 +97,7 @@ impl Contender {
 
     /// The processor time that it has used so far, all its threads together.
     pub(crate) fn processor_time(&self) -> io::Result<Duration> {
-        let pid = i32::try_from(self.child.id()).map_err(io::Error::other)?;
-        Ok(clock_getcpuclockid(Pid::from_raw(pid))?.now()?.into())
+        processor_time(self.child.id())
     }
 }
 
@@ -193,11 +181,4 @@ fn pass_on(name: &str, stderr: BufReader<ChildStderr>) {
 
 fn cannot_start(program: &Path, cause: &dyn std::fmt::Display) -> io::Error {
     io::Error::other(format!("cannot start {}: {cause}", program.display()))
-}
-
-/// The number behind `name` in the text of `/proc/…/status`.
-fn field(status: &str, name: &str) -> io::Result<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.ok_or_else(|| io::Error::other(format!("no number behind {name} in /proc/…/status")))
 }
