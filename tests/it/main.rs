@@ -12,6 +12,7 @@
     reason = "this is test code: it fails by panicking, and cargo shows what a failed test printed"
 )]
 
+mod bridge;
 mod channels;
 mod demo;
 mod life;

@@ -3,7 +3,7 @@
 //! It depends on none of this project's crates and knows no protocol. What it offers:
 //!
 //! - [`Server`] and [`Process`]: `chat-server` and `chat-client` with pipes on stdin, stdout and stderr ([`program`]);
-//! - [`Raw`] and [`Listener`]: one TCP connection, byte by byte, from either end ([`wire`]);
+//! - [`Raw`] and [`Listener`]: one TCP connection, byte by byte, from either end; [`Reserved`]: a port ([`wire`]);
 //! - [`Datagrams`]: one UDP socket, likewise ([`datagram`]);
 //! - [`Screen`]: a program on a pseudo-terminal, its output read by a terminal emulator ([`terminal`], on top of [`pty`]);
 //! - [`Output`] and [`until`]: waiting ([`wait`]);
@@ -56,4 +56,4 @@ pub use pty::Pty;
 pub use terminal::Screen;
 pub use usage::Usage;
 pub use wait::{DEADLINE, Output, PROMPTLY, until};
-pub use wire::{Listener, Raw};
+pub use wire::{Listener, Raw, Reserved};

@@ -28,6 +28,9 @@ pub fn send_signal(process: i32, signal: Signal) {
     signal::kill(Pid::from_raw(process), signal).unwrap();
 }
 
+/// What stands in front of the address in the line by which a server says that it listens.
+const READY: &str = "listening on ";
+
 /// How to start a program.
 pub struct Setup {
     program: PathBuf,
@@ -45,6 +48,17 @@ enum Reading {
     Stalled,
     /// There is nobody: printing fails.
     Closed,
+}
+
+impl Reading {
+    /// What the program gets as its stdout. A pipe that nobody reads is closed before the program starts: it could print
+    /// a line in the moment until then.
+    fn pipe(self) -> Stdio {
+        match self {
+            Reading::Collected | Reading::Stalled => Stdio::piped(),
+            Reading::Closed => std::io::pipe().expect("a pipe").1.into(),
+        }
+    }
 }
 
 impl Setup {
@@ -104,14 +118,20 @@ impl Setup {
         Process::spawn(&name, command, self.stdout)
     }
 
-    /// Starts it and waits until it says which port it listens on.
+    /// Starts it and waits until it says on stderr which port it listens on.
     #[track_caller]
     pub fn listen(self) -> Server {
         let mut process = self.start();
-        let line = process.stderr.find("listening on ");
-        let address = line.split("listening on ").last().and_then(|address| address.trim().parse().ok());
-        let Some(address) = address else { fail("listening on ADDRESS:PORT", &line, &process.log) };
-        Server { process, address }
+        let line = process.stderr.find(READY);
+        Server::ready(process, &line)
+    }
+
+    /// The same for a protocol whose source has that line on stdout.
+    #[track_caller]
+    pub fn listen_on_stdout(self) -> Server {
+        let mut process = self.start();
+        let line = process.stdout.find(READY);
+        Server::ready(process, &line)
     }
 }
 
@@ -141,13 +161,12 @@ impl Process {
     }
 
     fn spawn(name: &str, mut command: Command, reading: Reading) -> Process {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(reading.pipe()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let mut unread = child.stdout.take();
         let stdout = match reading {
             Reading::Collected => unread.take().map(Output::collect),
-            Reading::Closed => unread.take().and(None),
-            Reading::Stalled => None,
+            Reading::Stalled | Reading::Closed => None,
         };
         let stdout = stdout.unwrap_or_else(|| Output::collect(std::io::empty()));
         let stderr = Output::collect(child.stderr.take().unwrap());
@@ -328,6 +347,14 @@ impl Server {
     pub fn start(protocol: &str, options: &[&str]) -> Server {
         let arguments = [&[protocol, "0", "--bind", "127.0.0.1"], options].concat();
         Setup::server(&arguments).listen()
+    }
+
+    /// A process that has said in this line where it listens.
+    #[track_caller]
+    fn ready(process: Process, line: &str) -> Server {
+        let address = line.split(READY).last().and_then(|address| address.trim().parse().ok());
+        let Some(address) = address else { fail("listening on ADDRESS:PORT", line, &process.log) };
+        Server { process, address }
     }
 
     /// Where it listens.

@@ -23,7 +23,16 @@ pub struct Screen {
 impl Screen {
     /// `chat-client` with these arguments.
     pub fn client(arguments: &[&str]) -> Screen {
-        let mut command = CommandBuilder::new(path("chat-client"));
+        Screen::program("chat-client", arguments)
+    }
+
+    /// `chat-server` with these arguments.
+    pub fn server(arguments: &[&str]) -> Screen {
+        Screen::program("chat-server", arguments)
+    }
+
+    fn program(name: &str, arguments: &[&str]) -> Screen {
+        let mut command = CommandBuilder::new(path(name));
         command.args(arguments);
         Screen::open(command)
     }

@@ -149,6 +149,18 @@ impl Raw {
         }
     }
 
+    /// The next bytes are `wanted`, whatever follows them.
+    #[track_caller]
+    pub fn expect_bytes(&mut self, wanted: impl AsRef<[u8]>) {
+        let wanted = wanted.as_ref();
+        let end = Instant::now() + DEADLINE;
+        while self.received.len() < wanted.len() && matches!(self.read_more(end), Fresh::Bytes) {}
+        if !self.received.starts_with(wanted) {
+            fail(&format!("{:?}", String::from_utf8_lossy(wanted)), &self.state_of_affairs(), &self.log);
+        }
+        self.received.drain(..wanted.len());
+    }
+
     /// The next bytes are `wanted`, whatever follows them and whatever line ends stand before them.
     #[track_caller]
     fn expect_text(&mut self, wanted: &str) {
@@ -156,14 +168,11 @@ impl Raw {
         loop {
             let breaks = self.received.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count();
             self.received.drain(..breaks);
-            if self.received.len() >= wanted.len() || !matches!(self.read_more(end), Fresh::Bytes) {
+            if !self.received.is_empty() || !matches!(self.read_more(end), Fresh::Bytes) {
                 break;
             }
         }
-        if !self.received.starts_with(wanted.as_bytes()) {
-            fail(&format!("{wanted:?}"), &self.state_of_affairs(), &self.log);
-        }
-        self.received.drain(..wanted.len());
+        self.expect_bytes(wanted);
     }
 
     /// Skips to the first line that contains `part`, and gives it.
@@ -330,6 +339,38 @@ impl Listener {
 impl Default for Listener {
     fn default() -> Self {
         Listener::new()
+    }
+}
+
+/// A port of 127.0.0.1 on which nobody listens, and that nobody gets who asks for any port.
+pub struct Reserved(Socket);
+
+impl Reserved {
+    /// Reserves a port. Whoever asks for this one, by its number, still gets it.
+    pub fn new() -> Reserved {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        socket.bind(&any.into()).unwrap();
+        Reserved(socket)
+    }
+
+    /// Its number.
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().as_socket().unwrap().port()
+    }
+
+    /// Listens there from now on.
+    pub fn listen(self) -> Listener {
+        self.0.listen(8).unwrap();
+        self.0.set_nonblocking(true).unwrap();
+        Listener(self.0.into())
+    }
+}
+
+impl Default for Reserved {
+    fn default() -> Self {
+        Reserved::new()
     }
 }
 
