@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::checks::{check_bearable, check_property, check_usages, check_wrong};
 use chat_tests::wait::{Log, fail, same};
 use chat_tests::wire::{kernel_sockets, never_accepting};
 use chat_tests::{
@@ -18,7 +19,6 @@ use chat_tests::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 const PROTOCOL: &str = "bridge";
 
@@ -152,18 +152,11 @@ fn a05_example_2_ctrl_c_ends_a_client_at_its_terminal() {
 /// stdout; bare calls exit 2, `--help` exits 0."
 #[test]
 fn b01_a08_usage() {
-    for (setup, usage) in [
-        (Setup::server as fn(&[&str]) -> Setup, "usage: chat-server bridge --port="),
-        (Setup::client, "usage: chat-client bridge --id="),
-    ] {
-        for (arguments, code) in [(&[PROTOCOL][..], 2), (&[PROTOCOL, "--help"], 0)] {
-            let mut process = setup(arguments).start();
-            process.expect_exit(code);
-            let (stdout, stderr) = (process.stdout.rest(), process.stderr.rest());
-            assert!(stdout.starts_with(usage), "wanted: {usage:?}\nhave: {stdout:?}");
-            same(&String::new(), &stderr, process.log());
-        }
-    }
+    check_usages(
+        PROTOCOL,
+        "usage: chat-server bridge --port=<port> [--contacts=<file>] [--resume]",
+        "usage: chat-client bridge --id=<id> --port=<port> --server=<host>:<port>",
+    );
 }
 
 /// A8: "A wrong option or value: one line that says what is wrong and with what value, then the usage, on stderr, exit 2."
@@ -784,7 +777,7 @@ fn b08_bad_requests_are_answered_and_change_nothing() {
     lab.stdout.expect(">Alice 127.0.0.1:3000");
     register(&lab, BOB);
     lab.stdout.expect(">REGISTER: Bob from 127.0.0.1:3001 received");
-    expect_bearable(&lab.stderr.text());
+    check_bearable(&lab.stderr.text());
 }
 
 /// B8, A14: "over 4,096 bytes". The answer arrives, whatever was sent (A11: "no reset that eats it").
@@ -921,12 +914,12 @@ fn a15_no_request_moves_the_cursor_of_the_server() {
     ];
     for request in evil {
         let answer = ask(&lab, request);
-        expect_bearable(&answer.replace("\r\n", "\n"));
+        check_bearable(&answer.replace("\r\n", "\n"));
     }
     register(&lab, ALICE);
     lab.stdout.find("Alice");
-    expect_bearable(&lab.stdout.text());
-    expect_bearable(&lab.stderr.text());
+    check_bearable(&lab.stdout.text());
+    check_bearable(&lab.stderr.text());
 }
 
 /// A16: "Random bytes, half messages, merged messages, NULs, and a connection that is cut anywhere never panic, never leak a
@@ -1107,7 +1100,7 @@ fn b09_broken_lines_are_named_and_the_rest_is_used() {
             said.contains('2') || said.contains(&quoted),
             "wanted: the second line named\nhave: {said:?}"
         );
-        expect_bearable(&said);
+        check_bearable(&said);
         expect_peer(&server, BOB, Some(ALICE));
     }
 }
@@ -1396,7 +1389,7 @@ fn b13_a15_the_reason_of_an_error_is_shown() {
         alice.stderr.find(shown);
         alice.settle();
     }
-    expect_bearable(&alice.stderr.text());
+    check_bearable(&alice.stderr.text());
 }
 
 /// B13, B14: a peer that is not there is a hint, and may be called again.
@@ -1498,7 +1491,7 @@ fn a16_b14_noise_disturbs_no_waiting_client() {
     let mut bob = call(&mut alice);
     bob.send("Hello\r\n");
     alice.stdout.expect(">Hello");
-    expect_bearable(&alice.stderr.text());
+    check_bearable(&alice.stderr.text());
 }
 
 /// A15: "**and** on the client before printing. No one can move another's cursor, recolour another's terminal, or forge a line."
@@ -1525,7 +1518,7 @@ fn a15_the_client_prints_only_what_a_terminal_can_bear() {
         let (mut alice, mut bob) = open();
         bob.send("\u{1b}[2J");
         alice.stdout.expect(">?[2J");
-        expect_bearable(&alice.stdout.text());
+        check_bearable(&alice.stdout.text());
     }
 }
 
@@ -1542,7 +1535,7 @@ fn a15_headers_move_no_cursor() {
         let _bob = alice.hear_from(format!("{message}Hello\r\n"));
         alice.stdout.find(">Incoming chat request from ");
         alice.stdout.expect(">Hello");
-        expect_bearable(&alice.stdout.text());
+        check_bearable(&alice.stdout.text());
     }
     let (mut alice, server) = registered();
     for (id, ip) in [("B\u{1b}[2Job", "127.0.0.1"), ("Bob", "\u{1b}[2J\u{9b}"), ("Bob", "evil\u{202e}")] {
@@ -1554,7 +1547,7 @@ fn a15_headers_move_no_cursor() {
         alice.hear_hint();
         alice.settle();
     }
-    expect_bearable(&alice.stderr.text());
+    check_bearable(&alice.stderr.text());
 }
 
 /// The source: "You design this message (and headers if needed)": a call without headers is one, from where it comes from.
@@ -2125,7 +2118,7 @@ fn expect_error(answer: &str, part: &str) {
     let reason = answer.strip_prefix("ERROR\r\nReason: ").and_then(|rest| rest.strip_suffix("\r\n\r\n"));
     let is_error = reason.is_some_and(|reason| !reason.is_empty() && reason.contains(part));
     assert!(is_error, "wanted: an error with a reason that contains {part:?}\nhave: {answer:?}");
-    expect_bearable(&answer.replace("\r\n", "\n"));
+    check_bearable(&answer.replace("\r\n", "\n"));
 }
 
 /// One step of a story: `A registers`, `A: B` (A asks, and is told B), `A: nobody`.
@@ -2322,16 +2315,6 @@ fn info(server: &mut Server, count: usize) -> Vec<String> {
     first
 }
 
-/// No character that moves a cursor, other than line ends and tabs (A15).
-#[track_caller]
-fn expect_bearable(text: &str) {
-    let evil = |c: char| {
-        c.is_control() && !matches!(c, '\n' | '\t')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    assert!(!text.contains(evil), "wanted: text that a terminal can bear\nhave: {text:?}");
-}
-
 // ---------------------------------------------------------------- helpers: the client
 
 /// Our client, on pipes. It is a [`Process`] first of all.
@@ -2388,7 +2371,7 @@ impl Client {
         let hint = self.stderr.line();
         let said = hint.as_deref().is_some_and(|hint| !hint.trim().is_empty());
         assert!(said, "wanted: a hint on stderr\nhave: {hint:?}, and on stdout {:?}", self.stdout.text());
-        expect_bearable(&hint.unwrap_or_default());
+        check_bearable(&hint.unwrap_or_default());
     }
 
     /// A line for which there is a hint, and nothing else; the client goes on.
@@ -2691,17 +2674,6 @@ fn expect_log(screen: &Screen, wanted: &[String]) {
 
 // ---------------------------------------------------------------- helpers: checks
 
-#[track_caller]
-fn check_wrong(setup: Setup, value: &str) {
-    let mut process = setup.start();
-    process.expect_exit(2);
-    let (stdout, stderr) = (process.stdout.rest(), process.stderr.rest());
-    assert_eq!(stdout, "", "wanted on the right: nothing on stdout");
-    let (first, rest) = stderr.split_once('\n').unwrap_or((&stderr, ""));
-    assert!(first.contains(value), "wanted: a first line that names {value:?}\nhave: {stderr:?}");
-    assert!(rest.contains("usage: chat-"), "wanted: the usage behind it\nhave: {stderr:?}");
-}
-
 /// It cannot start: one line on stderr, which names this, and status 1 (A4).
 #[track_caller]
 fn check_failure(setup: Setup, part: &str) {
@@ -2711,18 +2683,4 @@ fn check_failure(setup: Setup, part: &str) {
     assert_eq!(stdout, "", "wanted on the right: nothing on stdout");
     let one = stderr.lines().count() == 1;
     assert!(one && stderr.contains(part), "wanted: one line that names {part:?}\nhave: {stderr:?}");
-}
-
-/// Tries the property, which fails by panicking, on so many random inputs.
-#[track_caller]
-fn check_property<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value)) {
-    // A failed case leaves its connections in the middle of a conversation: a smaller one could not use them.
-    let config = Config { cases, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&strategy, |input| {
-        property(input);
-        Ok(())
-    });
-    if let Err(error) = outcome {
-        fail("a property that holds", &error.to_string(), &Log::default());
-    }
 }

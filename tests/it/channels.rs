@@ -6,11 +6,11 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use chat_tests::wait::{Log, fail, same};
+use crate::checks::{check_property, check_usages, check_wrong};
+use chat_tests::wait::{fail, same};
 use chat_tests::{DEADLINE, Listener, Process, Raw, Screen, Server, Setup, Signal, until};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use socket2::{Domain, Socket, Type};
 
 const PROTOCOL: &str = "channels";
@@ -37,9 +37,6 @@ type Way = (&'static str, fn(Raw));
 
 /// How a client program is ended.
 type End = fn(&mut Process);
-
-/// A program with these arguments.
-type Program = fn(&[&str]) -> Setup;
 
 // ---------------------------------------------------------------- the sample of the source
 
@@ -135,18 +132,9 @@ fn a01_what_the_test_of_the_course_compares() {
 /// exits 0. A wrong option or value: one line that says what is wrong …, then the usage, on stderr, exit 2."
 #[test]
 fn c01_a08_usage() {
-    let usages: [(Program, &str); 2] = [
-        (Setup::server, "usage: chat-server channels <port>"),
-        (Setup::client, "usage: chat-client channels <name> <host> <port>"),
-    ];
-    for (setup, usage) in usages {
-        for (arguments, code) in [(&[PROTOCOL][..], 2), (&[PROTOCOL, "--help"], 0)] {
-            let mut process = setup(arguments).start();
-            process.stdout.expect(usage);
-            process.expect_exit(code);
-            same(&String::new(), &process.stderr.rest(), process.log());
-        }
-    }
+    let (server, client) =
+        ("usage: chat-server channels <port>", "usage: chat-client channels <name> <host> <port>");
+    check_usages(PROTOCOL, server, client);
     check_wrong(Setup::server(&[PROTOCOL, "seventy"]), "seventy");
     check_wrong(Setup::server(&[PROTOCOL, "70000"]), "70000");
     check_wrong(Setup::server(&[PROTOCOL, "0", "extra"]), "extra");
@@ -1537,29 +1525,4 @@ fn gone(host: &str, port: u16) -> String {
 /// What a client printed, without prompts and wipes.
 fn plain(text: &str) -> String {
     text.replace(ME, "").replace(WIPE, "")
-}
-
-#[track_caller]
-fn check_wrong(setup: Setup, value: &str) {
-    let mut process = setup.start();
-    process.expect_exit(2);
-    let (stdout, stderr) = (process.stdout.rest(), process.stderr.rest());
-    assert_eq!(stdout, "", "wanted on the right: nothing on stdout");
-    let (first, rest) = stderr.split_once('\n').unwrap_or((&stderr, ""));
-    assert!(first.contains(value), "wanted: a first line that names {value:?}\nhave: {stderr:?}");
-    assert!(rest.contains("usage: chat-"), "wanted: the usage behind it\nhave: {stderr:?}");
-}
-
-/// Tries the property, which fails by panicking, on so many random inputs. The smallest that fails is reported.
-#[track_caller]
-fn check_property<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value)) {
-    // A failed case leaves its connections in the middle of a conversation: a smaller one could not use them.
-    let config = Config { cases, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&strategy, |input| {
-        property(input);
-        Ok(())
-    });
-    if let Err(error) = outcome {
-        fail("a property that holds", &error.to_string(), &Log::default());
-    }
 }

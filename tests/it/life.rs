@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 
+use crate::checks::check_wrong;
 use chat_tests::program::send_signal;
 use chat_tests::wire::{kernel_sockets, never_accepting};
 use chat_tests::{
@@ -629,17 +630,6 @@ fn check_usage(setup: Setup, status: i32) {
     let (stdout, stderr) = (process.stdout.rest(), process.stderr.rest());
     assert!(stdout.starts_with("usage: chat-"), "wanted: usage on stdout\nhave: {stdout:?}");
     assert_eq!(stderr, "", "wanted on the right: nothing on stderr");
-}
-
-#[track_caller]
-fn check_wrong(setup: Setup, value: &str) {
-    let mut process = setup.start();
-    process.expect_exit(2);
-    let (stdout, stderr) = (process.stdout.rest(), process.stderr.rest());
-    assert_eq!(stdout, "", "wanted on the right: nothing on stdout");
-    let (first, rest) = stderr.split_once('\n').unwrap_or((&stderr, ""));
-    assert!(first.contains(value), "wanted: a first line that names {value:?}\nhave: {stderr:?}");
-    assert!(rest.contains("usage: chat-"), "wanted: the usage behind it\nhave: {stderr:?}");
 }
 
 #[track_caller]

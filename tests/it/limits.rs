@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::checks::{check_bearable, check_property};
 use chat_tests::{DEADLINE, Process, Raw, Server, Setup, Signal, needs_ours, until};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 use crate::lobby::{
     PROTOCOL, UNREGISTERED, client_of_test, expect_list, expect_list_soon, join, joined, let_pauses_pass,
@@ -589,31 +589,6 @@ fn expect_settled(server: &Server, descriptors: usize) {
     drop(last);
     let same = until(DEADLINE, || (server.descriptors().len() == descriptors).then_some(()));
     assert!(same.is_some(), "wanted: {descriptors} descriptors\nhave: {:?}", server.descriptors());
-}
-
-/// Tries the property, which fails by panicking, on so many random inputs. The smallest that fails is reported.
-#[track_caller]
-fn check_property<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value)) {
-    let config = Config { cases, max_shrink_iters: 20, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&strategy, |input| {
-        property(input);
-        Ok(())
-    });
-    if let Err(error) = outcome {
-        panic!("{error}");
-    }
-}
-
-/// No control characters but tabs and line ends, no bidirectional overrides.
-#[track_caller]
-fn check_bearable(text: &str) {
-    let unbearable = |c: &char| {
-        (c.is_control() && !matches!(c, '\n' | '\t'))
-            || ('\u{202a}'..='\u{202e}').contains(c)
-            || ('\u{2066}'..='\u{2069}').contains(c)
-    };
-    let found: Vec<char> = text.chars().filter(unbearable).collect();
-    assert!(found.is_empty(), "wanted: nothing that moves a cursor\nhave: {found:?}");
 }
 
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@
 
 mod bridge;
 mod channels;
+mod checks;
 mod demo;
 mod life;
 mod limits;

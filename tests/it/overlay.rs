@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::checks::{check_usages, check_wrong};
 use chat_tests::wait::fail;
 use chat_tests::wire::never_accepting;
 use chat_tests::{
@@ -359,16 +360,7 @@ fn expect_goodbye(client: &mut Process) {
 /// `--help` exits 0."
 #[test]
 fn o01_o02_a08_usage_is_the_line_of_the_source() {
-    for (setup, usage) in
-        [(Setup::server as fn(&[&str]) -> Setup, SERVER_USAGE), (Setup::client, CLIENT_USAGE)]
-    {
-        for (arguments, status) in [(&[PROTOCOL][..], 2), (&[PROTOCOL, "--help"], 0)] {
-            let mut process = setup(arguments).start();
-            process.stdout.expect(usage);
-            process.expect_exit(status);
-            assert_eq!(process.stderr.rest(), "", "wanted on the right: nothing on stderr");
-        }
-    }
+    check_usages(PROTOCOL, SERVER_USAGE, CLIENT_USAGE);
 }
 
 /// O1: "`-p` is required; `-s` and `-t` only together."; A8: "A wrong option or value: one line that says what is wrong and with
@@ -414,17 +406,6 @@ fn o02_a08_a13_a_wrong_command_line_of_the_client_is_explained() {
     for (arguments, value) in table {
         check_wrong(Setup::client(&[&[PROTOCOL], *arguments].concat()), value);
     }
-}
-
-#[track_caller]
-fn check_wrong(setup: Setup, value: &str) {
-    let mut process = setup.start();
-    process.expect_exit(2);
-    assert_eq!(process.stdout.rest(), "", "wanted on the right: nothing on stdout");
-    let stderr = process.stderr.rest();
-    let (first, rest) = stderr.split_once('\n').unwrap_or((&stderr, ""));
-    assert!(first.contains(value), "\nwanted: a first line that names {value:?}\n  have: {stderr:?}");
-    assert!(rest.contains("usage: chat-"), "\nwanted: the usage behind it\n  have: {stderr:?}");
 }
 
 /// O3: "Binds 127.0.0.1 by default (that is what its first line says); `--bind` widens it, and the line says the address bound."; A9

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::checks::{check_usages, check_wrong};
 use chat_tests::wait::fail;
 use chat_tests::{DEADLINE, Datagrams, Listener, PROMPTLY, Process, Raw, Screen, Server, Setup, Signal};
 
@@ -387,16 +388,7 @@ fn random_bytes(seed: u32, count: usize) -> Vec<u8> {
 /// usage on stdout; bare calls exit 2, `--help` exits 0."
 #[test]
 fn r01_a08_usage_is_on_stdout() {
-    for (setup, usage) in
-        [(Setup::server as fn(&[&str]) -> Setup, SERVER_USAGE), (Setup::client, CLIENT_USAGE)]
-    {
-        for (arguments, status) in [(&[PROTOCOL][..], 2), (&[PROTOCOL, "--help"], 0)] {
-            let mut process = setup(arguments).start();
-            process.stdout.expect(usage);
-            process.expect_exit(status);
-            assert_eq!(process.stderr.rest(), "", "wanted on the right: nothing on stderr");
-        }
-    }
+    check_usages(PROTOCOL, SERVER_USAGE, CLIENT_USAGE);
 }
 
 /// R1, A8: "A wrong option or value: one line that says what is wrong and with what value, then the usage, on stderr, exit 2."; A13
@@ -433,17 +425,6 @@ fn r01_a08_a13_a_wrong_command_line_is_explained() {
     for name in NO_NAMES {
         check_wrong(Setup::client(&[PROTOCOL, "--name", name, "9"]), &format!("'{name}'"));
     }
-}
-
-#[track_caller]
-fn check_wrong(setup: Setup, value: &str) {
-    let mut process = setup.start();
-    process.expect_exit(2);
-    assert_eq!(process.stdout.rest(), "", "wanted on the right: nothing on stdout");
-    let stderr = process.stderr.rest();
-    let (first, rest) = stderr.split_once('\n').unwrap_or((&stderr, ""));
-    assert!(first.contains(value), "\nwanted: a first line that names {value:?}\n  have: {stderr:?}");
-    assert!(rest.contains("usage: chat-"), "\nwanted: the usage behind it\n  have: {stderr:?}");
 }
 
 /// R1: "(`-n NAME`; host 127.0.0.1, port 12345 by default, as in the source's example)"
