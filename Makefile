@@ -27,7 +27,12 @@ CLIENT_bridge  = --id='$(NAME)' --port=$(CLIENT_PORT) --server='$(HOST):$(PORT)'
 # The two programs, built together: other selections have other features, and build anew.
 PROGRAMS := --bin chat-server --bin chat-client
 
-.PHONY: help build run-server run-client demo demo-tmux test test-program lint bench soak
+# A fuzz target for each decoder, and for how many seconds each is run.
+FUZZ       := frame block text $(PROTOCOLS) bridge_client
+FUZZ_CRATE := common/fuzz/Cargo.toml
+SECONDS    ?= 60
+
+.PHONY: help build run-server run-client demo demo-tmux test test-program lint bench soak fuzz
 
 help: ## list what there is (this)
 	@echo 'usage: make TARGET [VARIABLE=VALUE...]'
@@ -67,14 +72,17 @@ demo-tmux: ## the programs of a sample session in tmux, for you to type into [PR
 
 test: ## run every test
 	cargo test --workspace
+	cargo test --manifest-path $(FUZZ_CRATE)
 
 test-program: ## run the lobby's tests on your program  SERVER='python3 server.py {port}' or CLIENT='python3 client.py {host} {port}'
 	CHAT_LOBBY_SERVER='$(SERVER)' CHAT_LOBBY_CLIENT='$(CLIENT)' cargo test -p chat-tests --test it lobby::
 
 lint: ## check format, lints and documentation; a warning is an error
 	cargo fmt --all --check
+	cargo fmt --manifest-path $(FUZZ_CRATE) --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p chat-client --all-targets --no-default-features -- -D warnings
+	cargo clippy --manifest-path $(FUZZ_CRATE) --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 bench: ## measure the servers against bare relays  [ARGS=--short]; writes bench*.csv
@@ -89,8 +97,18 @@ soak: ## ten minutes of clients that come, misbehave and are killed  [MINUTES=10
 	@exec cargo run --release --quiet --bin soak -- $(if $(MINUTES),--minutes '$(MINUTES)') $(ARGS) \
 	  $(if $(filter-out file,$(origin PROTOCOL)),$(PROTOCOL))
 
+fuzz: ## feed every decoder what a fuzzer finds  [TARGET=lobby] [SECONDS=60]
+	$(call check_target)$(call check_numbers,SECONDS,86400)
+	@cargo fuzz --version >/dev/null 2>&1 || \
+	  { echo 'cargo-fuzz is missing (it needs a C++ compiler, too): cargo install cargo-fuzz --locked' >&2; exit 1; }
+	cd common && for target in $(or $(TARGET),$(FUZZ)); do \
+	  mkdir -p fuzz/corpus/$$target && \
+	  cargo fuzz run --sanitizer none --features libfuzzer $$target fuzz/corpus/$$target fuzz/cases/$$target -- \
+	    -max_total_time=$(SECONDS) -max_len=1024 -len_control=10 -timeout=10 -rss_limit_mb=512 || exit 1; done
+
 # A wrong value is one line, said before anything is built.
 check_protocol = $(if $(filter $(PROTOCOLS),$(PROTOCOL)),,$(error there is no PROTOCOL '$(PROTOCOL)': use one of $(PROTOCOLS)))
+check_target   = $(if $(filter-out $(FUZZ),$(TARGET)),$(error there is no TARGET '$(TARGET)': use one of $(FUZZ)))
 check_name     = $(if $(NAME),,$(error NAME is missing: a client of this protocol needs one, such as NAME=ann))
 check_peer     = $(if $(PEER),$(if $(call is_number,$(peer_port),65535),,$(error PEER must be HOST:PORT, not '$(PEER)')))
 

@@ -110,7 +110,7 @@ impl Contact {
     pub fn parse(line: &str) -> Option<Self> {
         let (id, address) = line.trim_end().split_once(' ')?;
         let (ip, port) = address.rsplit_once(':')?;
-        let inner = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
+        let inner = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).filter(|ip| ip.contains(':'));
         Self::new(id, inner.unwrap_or(ip), port).ok()
     }
 
@@ -571,7 +571,13 @@ mod tests {
 
     #[test]
     fn b9_a_line_of_the_contacts_file() {
-        for contact in [alice(), contact("a", "::1", 1), contact("b-1", "lab-3.example.org", 65535)] {
+        for contact in [
+            alice(),
+            contact("a", "::1", 1),
+            contact("a", "[h]", 1),
+            contact("a", "[::1]", 1),
+            contact("b-1", "lab-3.example.org", 65535),
+        ] {
             assert_eq!(Contact::parse(&contact.to_string()), Some(contact));
         }
         assert_eq!(contact("a", "::1", 1).to_string(), "a [::1]:1");
@@ -674,7 +680,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(id in "[a-zA-Z0-9._-]{1,32}", ip in "[0-9a-z.:%-]{1,40}", port in 1..=u16::MAX) {
+        fn what_is_written_is_read(id in "[a-zA-Z0-9._-]{1,32}", ip in "[\\[0-9a-z.:%\\]-]{1,40}", port in 1..=u16::MAX) {
             let contact = contact(&id, &ip, port);
             let block = |text: String| blocks(text.as_bytes(), MAX_MESSAGE).0.concat();
             for request in [Request::Register(contact.clone()), Request::Bridge(id)] {

@@ -253,7 +253,7 @@ impl<A: Copy + Ord, L: Copy + Ord> Node<A, L> {
     /// Does what a datagram from the client at `from` asks.
     ///
     /// # Errors
-    /// It was dropped, and nothing has changed.
+    /// It was dropped; its sender has been heard all the same.
     pub fn apply(
         &mut self,
         from: A,
@@ -401,14 +401,15 @@ impl<A: Copy + Ord, L: Copy + Ord> Node<A, L> {
         if origin.is_some_and(|origin| origin.link != Some(link)) {
             return Ok(false);
         }
-        if let Some(address) = self.roster.key(sender) {
-            let heard = self.heard.get(&address).copied().unwrap_or(Duration::ZERO);
-            if now.saturating_sub(heard) <= NAME_KEPT {
-                return Err(Error::LocalName(sender.into()));
-            }
-            self.give_up(address, out);
+        let local = self.roster.key(sender);
+        let heard = local.and_then(|address| self.heard.get(&address).copied());
+        if heard.is_some_and(|heard| now.saturating_sub(heard) <= NAME_KEPT) {
+            return Err(Error::LocalName(sender.into()));
         }
         self.remember(sender, Some(link), now)?;
+        if let Some(address) = local {
+            self.give_up(address, out);
+        }
         Ok(true)
     }
 
@@ -689,6 +690,17 @@ mod tests {
         scenario.now += MEMORY;
         assert_eq!(scenario.line('a', "one-more to ann: x").len(), 2);
         assert_eq!(scenario.node.origins.len(), 1);
+    }
+
+    #[test]
+    fn o12_a_message_that_is_dropped_takes_nobodys_name() {
+        let mut scenario = Scenario::with("ab", &["ann"]);
+        scenario.now += NAME_KEPT + SECOND;
+        for number in 0..MAX_SENDERS {
+            assert_ne!(scenario.line('a', &format!("s{number} to zed: x")).len(), 0);
+        }
+        assert_eq!(scenario.line('b', "ann to zed: x"), ["! too many senders at once"]);
+        assert_eq!(scenario.node.name(1), Some("ann"), "she keeps her place");
     }
 
     /// A network of servers, each with one client, whose links take one step for every message.

@@ -128,7 +128,7 @@ fn make_plays_all_unless_one_is_named() {
         make.args(["--dry-run", "demo"])
             .args(variables)
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        for variable in ["PROTOCOL", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES"] {
+        for variable in ["PROTOCOL", "ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES"] {
             make.env_remove(variable);
         }
         let commands = String::from_utf8(make.output().unwrap().stdout).unwrap();
