@@ -227,6 +227,8 @@ pub struct Client {
     awaits: Option<Awaited>,
     /// Whom we can call, or chat with.
     peer: Option<Contact>,
+    /// The peer has said something.
+    heard: bool,
     /// What was typed and could not be done yet.
     inputs: VecDeque<Input>,
     /// Who called while an answer was awaited: it decides what becomes of them.
@@ -266,6 +268,7 @@ impl Client {
             state: State::Start,
             awaits: None,
             peer: None,
+            heard: false,
             inputs: VecDeque::new(),
             calls: VecDeque::new(),
         }
@@ -333,7 +336,10 @@ impl Client {
     fn heard(&mut self, line: &str, out: &mut Vec<Action>) {
         match Said::decode(line) {
             Some(Said::Quit) => self.fire(Trigger::HangUp, "", out),
-            Some(_) => self.fire(Trigger::Message, line, out),
+            Some(_) => {
+                self.heard = true;
+                self.fire(Trigger::Message, line, out);
+            }
             None => {}
         }
     }
@@ -428,6 +434,9 @@ impl Client {
     }
 
     fn end(&mut self, trigger: Trigger, out: &mut Vec<Action>) {
+        if let (Trigger::HangUp, Some(peer), false) = (trigger, &self.peer, self.heard) {
+            out.push(hint(format!("{} hung up without a word", peer.id)));
+        }
         let unsent = self.inputs.iter().filter(|input| matches!(input.what, Typed::Text(_))).count();
         if unsent > 0 {
             out.push(hint(format!("not sent: {unsent} of the lines typed")));
@@ -891,6 +900,15 @@ reset              - START        - REGISTERED    - WAIT          - BRIDGED     
                 (typed("/chat"), vec![Action::Connect(contact("Alice"))]),
                 (Event::Connected, vec![Action::OpenChat]),
             ],
+        );
+    }
+
+    #[test]
+    fn b14_who_is_refused_is_told_so() {
+        let told = hint("Alice hung up without a word".into());
+        check(
+            client(false, path_to(State::Writing)),
+            vec![(Event::HungUp, vec![told, Action::End(Ending::Wanted)])],
         );
     }
 
