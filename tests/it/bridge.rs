@@ -12,11 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::checks::{check_bearable, check_property, check_usages, check_wrong};
+use chat_tests::program::path;
 use chat_tests::wait::{Log, fail, same};
 use chat_tests::wire::{kernel_sockets, never_accepting};
 use chat_tests::{
     DEADLINE, Listener, PROMPTLY, Process, Raw, Reserved, Screen, Server, Setup, Signal, until,
 };
+use portable_pty::CommandBuilder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -1199,6 +1201,25 @@ fn a07_the_server_does_not_need_its_stdin() {
         server.signal(Signal::SIGTERM);
         server.expect_exit(0);
     }
+}
+
+/// A7, B11: the server reads its terminal, and is not stopped for that where the terminal is another program's.
+#[test]
+fn a07_b11_the_server_serves_in_the_background_of_a_terminal() {
+    let folder = Folder::new();
+    let mut command = CommandBuilder::new("sh");
+    // Jobs of their own process groups, as in a shell that people type into.
+    command.args(["-c", "set -m; \"$0\" \"$@\" & read line; kill $!; wait $!; echo status $?"]);
+    command.arg(path("chat-server"));
+    command.args([PROTOCOL, "--port=0", "--bind=127.0.0.1", "--contacts", &folder.contacts()]);
+    let mut screen = Screen::open(command);
+    let address = row_behind(&screen, ">Server listening on ").parse().unwrap();
+    let mut raw = Raw::connect(address, &Log::default());
+    raw.send(ALICE.register());
+    raw.expect_bytes(ALICE.regack());
+    screen.expect_text(">REGISTER: Alice from 127.0.0.1:3000 received");
+    screen.type_keys("\r");
+    screen.expect_text("status 0");
 }
 
 /// A2: "Nothing panics when stdout is closed (`chat-server … | head -1`): the server goes on serving in silence"
