@@ -3,7 +3,7 @@
 //! What everyone hears is held against the table of clauses in `docs/protocols/channels.md`, once with each read
 //! whole and once in pieces.
 
-use crate::input::{Name, Said, is_harmless};
+use crate::input::{Name, Said, Step, is_harmless};
 use arbitrary::Arbitrary;
 use chat_common::channels::{Error, Hub, Outcome, Request, SIZE, messages, text, typed};
 use chat_common::deliveries::Deliveries;
@@ -22,13 +22,7 @@ pub struct Input<'a> {
     places: u8,
     /// How many bytes arrive together the second time.
     piece: u8,
-    steps: Vec<Step<'a>>,
-}
-
-#[derive(Arbitrary, Debug)]
-struct Step<'a> {
-    who: u8,
-    does: Action<'a>,
+    steps: Vec<Step<Action<'a>>>,
 }
 
 #[derive(Arbitrary, Debug)]

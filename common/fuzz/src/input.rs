@@ -6,6 +6,15 @@ use chat_common::{channels, overlay, room};
 use std::borrow::Cow;
 use std::time::Duration;
 
+/// One of several clients does something.
+#[derive(Arbitrary, Debug)]
+pub struct Step<A> {
+    /// Which one.
+    pub who: u8,
+    /// What it does.
+    pub does: A,
+}
+
 /// Some bytes, perhaps over and over: so a short input reaches every limit.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Said<'a> {

@@ -3,7 +3,7 @@
 //! What everyone hears is held against the table of clauses in `docs/protocols/lobby.md`, once with each read
 //! whole and once in pieces.
 
-use crate::input::{LineEnd, Name, Said, is_harmless};
+use crate::input::{LineEnd, Name, Said, Step, is_harmless};
 use arbitrary::Arbitrary;
 use chat_common::deliveries::Deliveries;
 use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, PAUSE, Pauses, TooLong};
@@ -21,13 +21,7 @@ pub struct Input<'a> {
     places: u8,
     /// How many bytes arrive together the second time.
     piece: u8,
-    steps: Vec<Step<'a>>,
-}
-
-#[derive(Arbitrary, Debug)]
-struct Step<'a> {
-    who: u8,
-    does: Action<'a>,
+    steps: Vec<Step<Action<'a>>>,
 }
 
 #[derive(Arbitrary, Debug)]

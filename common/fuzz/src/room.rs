@@ -2,7 +2,7 @@
 //!
 //! What everyone hears is held against the clauses in `docs/protocols/room.md`.
 
-use crate::input::{LineEnd, Name, Said, Wait, is_harmless};
+use crate::input::{LineEnd, Name, Said, Step, Wait, is_harmless};
 use arbitrary::Arbitrary;
 use chat_common::deliveries::Deliveries;
 use chat_common::frame::{Lines, MAX_MESSAGE, MAX_RELAYED, Pauses, TooLong, without_line_end};
@@ -26,13 +26,7 @@ pub struct Input<'a> {
     /// How many bytes arrive together the second time.
     piece: u8,
     udp: bool,
-    steps: Vec<Step<'a>>,
-}
-
-#[derive(Arbitrary, Debug)]
-struct Step<'a> {
-    who: u8,
-    does: Action<'a>,
+    steps: Vec<Step<Action<'a>>>,
 }
 
 #[derive(Arbitrary, Debug)]
