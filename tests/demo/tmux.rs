@@ -23,6 +23,7 @@ set -g remain-on-exit on
 set -g pane-border-status top
 set -g pane-border-format ' #{pane_title} '
 set -g mouse on
+set -g status-right-length 60
 set -g status-right ' to leave: Ctrl-b d, to end: Ctrl-b :kill-session '
 set -g default-size 200x50
 ";
