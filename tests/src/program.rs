@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::{self, Signal};
@@ -20,7 +20,18 @@ use crate::{Raw, foreign};
 /// The path of one of our programs (`chat-server`, `chat-client`), built before its first use in this test process.
 pub fn path(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(build).join(name)
+    DIRECTORY
+        .get_or_init(|| {
+            do_not_pass_on_nohup();
+            build()
+        })
+        .join(name)
+}
+
+/// Under `nohup` SIGHUP is ignored, and so it would be by every program that is started here. A handler, even one that
+/// does nothing, is not inherited.
+fn do_not_pass_on_nohup() {
+    signal_hook::flag::register(Signal::SIGHUP as i32, Arc::default()).expect("a handler for SIGHUP");
 }
 
 /// Sends a signal to the process with this number, which must be one that this test started and knows to be running.
