@@ -53,7 +53,7 @@ pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
     let host = matches.opt_str("bind").unwrap_or_else(|| BIND.into());
     let places = options::max_clients(matches)?;
     let path = matches.opt_str("contacts").unwrap_or_else(|| CONTACTS.into());
-    serve(&host, port, Path::new(&path), places, matches.opt_present("resume")).map_err(Failure::Fatal)
+    serve(&host, port, Path::new(unquoted(&path)), places, matches.opt_present("resume")).map_err(Failure::Fatal)
 }
 
 fn serve(host: &str, port: u16, path: &Path, places: usize, resume: bool) -> Result<(), String> {
