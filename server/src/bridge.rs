@@ -21,7 +21,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The command line (B1).
 pub(crate) const USAGE: &str = "usage: chat-server bridge --port=<port> [--contacts=<file>] [--resume]";
@@ -53,7 +53,8 @@ pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
     let host = matches.opt_str("bind").unwrap_or_else(|| BIND.into());
     let places = options::max_clients(matches)?;
     let path = matches.opt_str("contacts").unwrap_or_else(|| CONTACTS.into());
-    serve(&host, port, Path::new(unquoted(&path)), places, matches.opt_present("resume")).map_err(Failure::Fatal)
+    serve(&host, port, Path::new(unquoted(&path)), places, matches.opt_present("resume"))
+        .map_err(Failure::Fatal)
 }
 
 fn serve(host: &str, port: u16, path: &Path, places: usize, resume: bool) -> Result<(), String> {
@@ -65,9 +66,7 @@ fn serve(host: &str, port: u16, path: &Path, places: usize, resume: bool) -> Res
     store(path, &broker).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     let service = Service::open()?;
     broken.iter().for_each(|line| service.log.err(line));
-    let registry =
-        Registry { broker, places, path: path.into(), heard: BTreeMap::new(), log: service.log.clone() };
-    let registry = Arc::new(Mutex::new(registry));
+    let registry = Arc::new(Mutex::new(Registry::new(broker, places, path, service.log.clone())));
     let reported = Arc::clone(&registry);
     service.watch(move || reported.lock().report())?;
     let typed = Arc::clone(&registry);
@@ -117,12 +116,18 @@ struct Registry {
     broker: Broker,
     places: usize,
     path: PathBuf,
-    /// When each client last asked for something.
+    /// When each client last asked for something: at the start, if its contact comes from the file.
     heard: BTreeMap<String, Instant>,
     log: Log,
 }
 
 impl Registry {
+    fn new(broker: Broker, places: usize, path: &Path, log: Log) -> Self {
+        let now = Instant::now();
+        let heard = broker.contacts().map(|contact| (contact.id.clone(), now)).collect();
+        Self { broker, places, path: path.into(), heard, log }
+    }
+
     fn answer(&mut self, request: Request) -> Result<Reply, Error> {
         match request {
             Request::Register(contact) => self.register(contact),
@@ -166,11 +171,12 @@ impl Registry {
         }
     }
 
-    /// Who is registered (A6). Nobody was heard yet whose contact comes from the file.
+    /// Who is registered (A6).
     fn report(&self) {
-        let silent = |id: &str| self.heard.get(id).map_or(Duration::ZERO, Instant::elapsed);
+        let silent = |id: &str| self.heard.get(id).map(Instant::elapsed);
         let contacts = self.broker.contacts();
-        let members = contacts.map(|contact| (contact.id.as_str(), contact.address(), silent(&contact.id)));
+        let members = contacts
+            .filter_map(|contact| Some((contact.id.as_str(), contact.address(), silent(&contact.id)?)));
         self.log.err(&service::report(self.places, members));
     }
 }
