@@ -1245,6 +1245,21 @@ fn a05_a07_keys_end_the_client() {
     }
 }
 
+/// A7 at a terminal: Ctrl-D is heard also where it comes between two lines, when nobody reads keys.
+#[test]
+fn a07_ctrl_d_right_behind_a_line_ends_the_client() {
+    for _ in 0..20 {
+        let (mut panda, mut server) = screen_of_test();
+        panda.type_keys("hello\r");
+        // The line has left, and the editor is about to come back.
+        server.expect("hello");
+        panda.type_keys("\u{4}");
+        server.raw.expect_end();
+        drop(server);
+        panda.expect_exit(0);
+    }
+}
+
 /// C23 at a terminal, while a line is half typed
 #[test]
 fn c23_the_end_of_the_server_ends_the_client_at_a_terminal() {

@@ -6,7 +6,7 @@
 
 use super::{Output, Prompt, Settings, complain};
 use crate::events::{Event, EventSender};
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -226,12 +226,16 @@ impl Turns {
     }
 }
 
-/// Turns the terminal's own echo off: what is typed while the editor is between two lines, it shows when it is back.
-/// How the terminal was before.
+/// Turns off what the terminal does with keys by itself, but for Ctrl-C: what is typed while the editor is between two
+/// lines, it finds as it was typed, Ctrl-D too, and shows it when it is back. How the terminal was before.
 fn silence() -> Option<Termios> {
     let before = tcgetattr(io::stdin()).ok()?;
     let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL);
+    silent.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHONL);
+    // Without lines, a read waits for so many keys.
+    if let Some(least) = silent.control_chars.get_mut(SpecialCharacterIndices::VMIN as usize) {
+        *least = 1;
+    }
     tcsetattr(io::stdin(), SetArg::TCSADRAIN, &silent).ok()?;
     Some(before)
 }
