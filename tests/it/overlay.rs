@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::checks::{check_usages, check_wrong};
-use chat_tests::wait::fail;
+use chat_tests::wait::{fail, same};
 use chat_tests::wire::never_accepting;
 use chat_tests::{
     DEADLINE, Datagrams, Listener, Output, PROMPTLY, Process, Raw, Screen, Setup, Signal, until,
@@ -1651,15 +1651,29 @@ fn check_no_answer() {
 
 /// O7: a client may be started before its server
 fn check_server_started_later() {
-    let (mut client, early) = unwelcome_mike();
-    let port = early.port();
-    drop(early);
-    let mut server = Node::at(&port.to_string(), LOCALHOST, &[]);
+    let (mut client, mut server) =
+        until(DEADLINE, server_started_later).expect("a port that nobody else takes");
     client.stdout.expect("connected to server and registered mike");
     number(&mut server.stdout, "mike registered from host 127.0.0.1 port ");
     client.type_line("exit");
     expect_goodbye(&mut client);
-    server.end();
+    server.signal(Signal::SIGINT);
+    server.expect_exit(0);
+}
+
+/// A client, and then its server; nothing, if somebody else has taken the server's port before it was started.
+fn server_started_later() -> Option<(Process, Process)> {
+    let (client, early) = unwelcome_mike();
+    let port = early.port().to_string();
+    drop(early);
+    let mut server = Setup::server(&[PROTOCOL, "-p", &port]).start();
+    let Some(line) = server.stdout.line() else {
+        let stderr = server.stderr.rest();
+        assert!(stderr.contains("in use"), "\nwanted: a server that starts\n  have: {stderr:?}");
+        return None;
+    };
+    same(&format!("server started on {LOCALHOST} at port {port}"), &line, server.log());
+    Some((client, server))
 }
 
 /// "Real servers are of two kinds: `welcome X` / `recvfrom X msg`, and `Welcome X` / bare `X: msg\n`. … our client takes both: any
