@@ -14,7 +14,7 @@ use chat_cli::Failure;
 use chat_common::bridge::client::{self, Action, Client, Ending};
 use chat_common::bridge::{Contact, REQUEST_TIME, Reply, Request, Said};
 use chat_common::frame::{Block, Lines, MAX_MESSAGE, Pauses, TooLong};
-use chat_common::text::{printable, unquoted};
+use chat_common::text::unquoted;
 use getopts::{Matches, Options};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -132,9 +132,7 @@ fn exchange(mut stream: &TcpStream, request: &str) -> Result<Vec<u8>, String> {
 fn receive(stream: &TcpStream, events: &EventSender, rest: &[u8]) {
     let mut lines = Lines::new(MAX_MESSAGE, Pauses::UntilFirstNewline);
     lines.push(rest, Duration::ZERO);
-    let pass_on =
-        |line: Result<&[u8], TooLong>| events.message(line.map(|line| printable(line).into_owned()));
-    if connection::read_lines(stream, lines, pass_on).is_err() {
+    if connection::read_lines(stream, lines, |line| events.heard(line)).is_err() {
         events.send(Event::Broken);
     }
 }

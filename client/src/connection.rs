@@ -7,7 +7,7 @@ use crate::events::{Event, EventSender, Events};
 use chat_common::frame::{Lines, TooLong};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -65,9 +65,21 @@ fn cannot_connect(host: &str, port: u16, error: &io::Error) -> String {
 }
 
 fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {
+    try_addresses(host, port, |address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT))
+}
+
+/// What `attempt` makes of the first address of `host` with which it succeeds (A10).
+///
+/// # Errors
+/// There is no address, or what the last attempt failed of.
+pub(crate) fn try_addresses<T>(
+    host: &str,
+    port: u16,
+    attempt: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
     let mut result = Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
     for address in (host, port).to_socket_addrs()? {
-        result = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT);
+        result = attempt(address);
         if result.is_ok() {
             break;
         }

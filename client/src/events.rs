@@ -7,6 +7,7 @@
 use crate::listener::Call;
 use crate::terminal;
 use chat_common::frame::TooLong;
+use chat_common::text::printable;
 use std::net::TcpStream;
 use std::process;
 use std::sync::Arc;
@@ -118,6 +119,11 @@ impl EventSender {
     pub(crate) fn typed(&self, line: String) {
         let _ = self.lines.try_send(());
         self.send(Event::Line(line));
+    }
+
+    /// Sends what the other side said, without what a terminal would obey (A15); waits as [`EventSender::message`] does.
+    pub(crate) fn heard(&self, message: Result<&[u8], TooLong>) -> bool {
+        self.message(message.map(|message| printable(message).into_owned()))
     }
 
     /// Sends a message of the server, waiting while many do. False: nobody takes it any more.

@@ -75,10 +75,8 @@ fn chat(host: &str, port: u16, name: Option<String>) -> Result<(), String> {
 /// Cuts what the server sends into lines. Real servers send some of them without a newline (A19).
 fn receive(stream: &TcpStream, events: &EventSender) {
     let lines = Lines::new(MAX_RELAYED, Pauses::Always);
-    let pass_on =
-        |line: Result<&[u8], TooLong>| events.message(line.map(|line| printable(line).into_owned()));
     // However the stream ends: what that means depends on what was said before.
-    let _ = connection::read_lines(stream, lines, pass_on);
+    let _ = connection::read_lines(stream, lines, |line| events.heard(line));
 }
 
 /// Whether a typed line is the exit command.

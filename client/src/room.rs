@@ -247,7 +247,7 @@ fn receive_lines(stream: &TcpStream, events: &EventSender) {
             pass_on(answer, events) && pass_on(rest, events)
         }
         Ok(line) => pass_on(line, events),
-        Err(TooLong) => events.message(Err(TooLong)),
+        Err(TooLong) => events.heard(Err(TooLong)),
     };
     // However the stream ends: what that means depends on what was said before.
     let _ = connection::read_lines(stream, Lines::new(MAX_RELAYED, Pauses::Always), take);
@@ -256,7 +256,7 @@ fn receive_lines(stream: &TcpStream, events: &EventSender) {
 /// Hands a message of the server to the main thread, if there is anything in it. False: nobody takes it.
 fn pass_on(message: &[u8], events: &EventSender) -> bool {
     let message = without_line_end(message);
-    message.is_empty() || events.message(Ok(printable(message).into_owned()))
+    message.is_empty() || events.heard(Ok(message))
 }
 
 impl ClientUdp {

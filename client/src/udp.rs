@@ -3,6 +3,7 @@
 //! Each address has a connected socket and a thread that receives. A connected socket takes datagrams from its
 //! server alone, and is told when nobody listens there.
 
+use crate::connection::try_addresses;
 use crate::events::{Event, EventSender, Events};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -144,15 +145,10 @@ impl Sockets {
 /// # Errors
 /// One line with host, port and cause.
 pub(crate) fn local_ip(host: &str, port: u16) -> Result<IpAddr, String> {
-    let failed = |error: io::Error| format!("cannot reach {host} port {port}: {error}");
-    let mut result = Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
-    for address in (host, port).to_socket_addrs().map_err(failed)? {
-        result = connected(address).and_then(|socket| socket.local_addr());
-        if result.is_ok() {
-            break;
-        }
-    }
-    result.map(|address| address.ip().to_canonical()).map_err(failed)
+    let local = try_addresses(host, port, |address| connected(address)?.local_addr());
+    local
+        .map(|address| address.ip().to_canonical())
+        .map_err(|error| format!("cannot reach {host} port {port}: {error}"))
 }
 
 fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
